@@ -1,0 +1,18 @@
+# proto/weir/v1/*.proto -> <build>/proto/weir/v1/*.pb-c.{h,c} in library weir_proto. Only common/wire may include them.
+find_program(PROTOC_C protoc-c REQUIRED)
+file(GLOB protos CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/proto/weir/v1/*.proto)
+set(made_dir ${CMAKE_BINARY_DIR}/proto)
+file(MAKE_DIRECTORY ${made_dir})
+foreach(proto IN LISTS protos)
+  cmake_path(GET proto STEM stem)
+  set(made ${made_dir}/weir/v1/${stem}.pb-c)
+  add_custom_command(OUTPUT ${made}.c ${made}.h
+    COMMAND ${PROTOC_C} --proto_path=${CMAKE_SOURCE_DIR}/proto --c_out=${made_dir} ${proto} DEPENDS ${proto})
+  list(APPEND proto_sources ${made}.c ${made}.h)
+endforeach()
+add_library(weir_proto STATIC ${proto_sources})
+target_include_directories(weir_proto PUBLIC ${made_dir})
+target_link_libraries(weir_proto PUBLIC PkgConfig::PROTOBUFC)
+if(WEIR_SANITIZE)
+  target_compile_options(weir_proto PRIVATE -fsanitize=${WEIR_SANITIZE} -fno-omit-frame-pointer)
+endif()

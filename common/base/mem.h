@@ -1,0 +1,31 @@
+/**
+ * Allocation that tests can make fail.
+ *
+ * All memory of ours comes from here. Tests arm the n-th allocation to fail and check that every constructor
+ * cleans up behind itself.
+ */
+#ifndef WEIR_COMMON_BASE_MEM_H
+#define WEIR_COMMON_BASE_MEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/** As calloc, malloc, realloc, strdup, strndup, free. NULL when memory (or the armed count) runs out. Any thread. */
+void *weir_calloc(size_t count, size_t size);
+void *weir_malloc(size_t size);
+void *weir_realloc(void *memory, size_t size);
+char *weir_strdup(const char *text);
+char *weir_strndup(const char *text, size_t size);
+void weir_free(void *memory);
+
+/** Memory at a multiple of @alignment (a power of two of at least 8). Freed with weir_free. */
+void *weir_aligned_alloc(size_t alignment, size_t size);
+
+/** Tests: let @successes allocations of this thread succeed, then fail one. Negative disarms. */
+void weir_mem_fail_after(int64_t successes);
+
+/** Tests: true when an armed failure was delivered since arming. */
+bool weir_mem_failed(void);
+
+#endif

@@ -1,0 +1,200 @@
+#include "common/flow/batch.h"
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+
+#include <assert.h>
+
+enum { COLUMN_ALIGN = 64, LEAST_ROWS = 64 };
+
+static size_t column_bytes(enum weir_field field, uint32_t rows)
+{
+    size_t bytes = (size_t)weir_fields[field].width * rows;
+    return (bytes + COLUMN_ALIGN - 1) & ~(size_t)(COLUMN_ALIGN - 1);
+}
+
+/** Lay out a block for @rows rows and point @column into it. */
+static uint8_t *lay_out(uint32_t rows, void *column[WEIR_FIELD_COUNT])
+{
+    size_t bytes = 0;
+    for (int f = 0; f < WEIR_FIELD_COUNT; f++)
+        bytes += column_bytes(f, rows);
+
+    uint8_t *block = weir_aligned_alloc(COLUMN_ALIGN, bytes);
+    if (block == NULL) return NULL;
+    size_t at = 0;
+    for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
+        column[f] = block + at;
+        at += column_bytes(f, rows);
+    }
+    return block;
+}
+
+static void *cell(const struct weir_batch *batch, enum weir_field field, uint32_t row)
+{
+    return (uint8_t *)batch->column[field] + (size_t)row * weir_fields[field].width;
+}
+
+int weir_batch_create(uint32_t rows, struct weir_batch **ret)
+{
+    assert(rows >= 1 && rows <= WEIR_BATCH_MOST);
+    struct weir_batch *batch = weir_calloc(1, sizeof *batch);
+    if (batch == NULL) return WEIR_ENOMEM;
+
+    batch->block = lay_out(rows, batch->column);
+    if (batch->block == NULL) {
+        weir_free(batch);
+        return WEIR_ENOMEM;
+    }
+    batch->capacity = rows;
+    *ret = batch;
+    return 0;
+}
+
+void weir_batch_destroy(struct weir_batch *batch)
+{
+    if (batch == NULL) return;
+    weir_free(batch->block);
+    weir_free(batch);
+}
+
+void weir_batch_clear(struct weir_batch *batch)
+{
+    batch->source = (struct weir_source){0};
+    batch->protocol = WEIR_PROTOCOL_UNKNOWN;
+    batch->count = 0;
+    batch->present = 0;
+    batch->first_received_ms = 0;
+    batch->last_received_ms = 0;
+    batch->last_export_ms = 0;
+    batch->loss = (struct weir_loss){0};
+}
+
+int weir_batch_reserve(struct weir_batch *batch, uint32_t rows)
+{
+    if (rows <= batch->capacity) return 0;
+    if (rows > WEIR_BATCH_MOST) return WEIR_ELIMIT;
+
+    uint32_t capacity = batch->capacity < LEAST_ROWS ? LEAST_ROWS : batch->capacity;
+    while (capacity < rows)
+        capacity *= 4;
+    if (capacity > WEIR_BATCH_MOST) capacity = WEIR_BATCH_MOST;
+
+    void *column[WEIR_FIELD_COUNT];
+    uint8_t *block = lay_out(capacity, column);
+    if (block == NULL) return WEIR_ENOMEM;
+    for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
+        if (weir_batch_has(batch, f)) memcpy(column[f], batch->column[f], (size_t)weir_fields[f].width * batch->count);
+    }
+    weir_free(batch->block);
+    memcpy(batch->column, column, sizeof column);
+    batch->block = block;
+    batch->capacity = capacity;
+    return 0;
+}
+
+void *weir_batch_touch(struct weir_batch *batch, enum weir_field field)
+{
+    if (!weir_batch_has(batch, field)) {
+        memset(batch->column[field], 0, (size_t)weir_fields[field].width * batch->count);
+        batch->present |= 1ull << field;
+    }
+    return batch->column[field];
+}
+
+void weir_batch_commit(struct weir_batch *batch, uint32_t rows, uint64_t written)
+{
+    assert(batch->count + rows <= batch->capacity);
+    assert((written & ~batch->present) == 0);
+    uint64_t unwritten = batch->present & ~written;
+    while (unwritten != 0) {
+        enum weir_field field = (enum weir_field)__builtin_ctzll(unwritten);
+        unwritten &= unwritten - 1;
+        memset(cell(batch, field, batch->count), 0, (size_t)weir_fields[field].width * rows);
+    }
+    batch->count += rows;
+}
+
+int weir_batch_append(struct weir_batch *batch, const struct weir_flow *flow)
+{
+    static const uint8_t zero[sizeof(struct weir_ip)];
+    if (batch->count == WEIR_BATCH_MOST) return WEIR_EFULL;
+    int rc = weir_batch_reserve(batch, batch->count + 1);
+    if (rc < 0) return rc;
+
+    for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
+        const uint8_t *value = (const uint8_t *)flow + weir_fields[f].at;
+        if (!weir_batch_has(batch, f)) {
+            if (memcmp(value, zero, weir_fields[f].width) == 0) continue;
+            weir_batch_touch(batch, f);
+        }
+        memcpy(cell(batch, f, batch->count), value, weir_fields[f].width);
+    }
+    batch->count++;
+    return 0;
+}
+
+void weir_batch_get(const struct weir_batch *batch, uint32_t row, struct weir_flow *out)
+{
+    assert(row < batch->count);
+    memset(out, 0, sizeof *out);
+    for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
+        if (weir_batch_has(batch, f))
+            memcpy((uint8_t *)out + weir_fields[f].at, cell(batch, f, row), weir_fields[f].width);
+    }
+}
+
+int weir_batch_append_rows(struct weir_batch *batch, const struct weir_batch *other, uint32_t from, uint32_t rows)
+{
+    assert(from + rows <= other->count);
+    if (batch->count + rows > WEIR_BATCH_MOST) return WEIR_EFULL;
+    int rc = weir_batch_reserve(batch, batch->count + rows);
+    if (rc < 0) return rc;
+
+    for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
+        if (!weir_batch_has(other, f)) continue;
+        weir_batch_touch(batch, f);
+        memcpy(cell(batch, f, batch->count), cell(other, f, from), (size_t)weir_fields[f].width * rows);
+    }
+    weir_batch_commit(batch, rows, other->present);
+    return 0;
+}
+
+struct weir_batch_totals weir_batch_sum(const struct weir_batch *batch)
+{
+    struct weir_batch_totals totals = {.flows = batch->count};
+    if (batch->count == 0) return totals;
+
+    if (weir_batch_has(batch, WEIR_FIELD_packets)) {
+        const uint64_t *packets = batch->column[WEIR_FIELD_packets];
+        for (uint32_t i = 0; i < batch->count; i++)
+            totals.packets += packets[i];
+    }
+    if (weir_batch_has(batch, WEIR_FIELD_bytes)) {
+        const uint64_t *bytes = batch->column[WEIR_FIELD_bytes];
+        for (uint32_t i = 0; i < batch->count; i++)
+            totals.bytes += bytes[i];
+    }
+    if (weir_batch_has(batch, WEIR_FIELD_start_ms)) {
+        const int64_t *start = batch->column[WEIR_FIELD_start_ms];
+        totals.min_start_ms = INT64_MAX;
+        for (uint32_t i = 0; i < batch->count; i++) {
+            if (start[i] < totals.min_start_ms) totals.min_start_ms = start[i];
+        }
+    }
+    if (weir_batch_has(batch, WEIR_FIELD_end_ms)) {
+        const int64_t *end = batch->column[WEIR_FIELD_end_ms];
+        totals.max_end_ms = INT64_MIN;
+        for (uint32_t i = 0; i < batch->count; i++) {
+            if (end[i] > totals.max_end_ms) totals.max_end_ms = end[i];
+        }
+    }
+    return totals;
+}
+
+bool weir_batch_check(const struct weir_batch *batch)
+{
+    if (batch->count > batch->capacity || batch->capacity > WEIR_BATCH_MOST) return false;
+    if (batch->present >> WEIR_FIELD_COUNT != 0) return false;
+    return batch->block != NULL && batch->column[0] == batch->block;
+}

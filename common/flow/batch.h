@@ -1,0 +1,90 @@
+/**
+ * A batch: up to 4,096 flows of one source, in columns. The unit of decoding, transport, acknowledgement,
+ * deduplication and storage (docs/FLOW.md).
+ *
+ * Each field of fields.def is one column, an array of its C type. A column that no flow has is absent: reading it is
+ * not allowed (weir_batch_has), and a row read through weir_batch_get has 0 there. Decoders take a column with
+ * weir_batch_touch and write rows count..count+n-1 directly, then weir_batch_commit the n rows.
+ *
+ * One thread at a time owns a batch; it is handed over whole.
+ */
+#ifndef WEIR_COMMON_FLOW_BATCH_H
+#define WEIR_COMMON_FLOW_BATCH_H
+
+#include "common/flow/flow.h"
+
+enum { WEIR_BATCH_MOST = 4096 };
+
+/** What was lost of a source since its batch before; travels with the batch, so it is counted exactly once. */
+struct weir_loss {
+    uint64_t sequence_lost;    /* records missing by the exporter's sequence numbers */
+    uint64_t template_missing; /* data sets or records that came before their template and could not wait */
+    uint64_t undecodable;      /* datagrams or records refused by the decoder */
+    uint64_t socket_drops;     /* datagrams dropped by our kernel, shared out to the sources of the socket */
+};
+
+struct weir_batch {
+    struct weir_source source;
+    enum weir_protocol protocol; /* of the last datagram */
+    uint32_t count;              /* flows */
+    uint32_t capacity;           /* flows that fit before the columns grow */
+    uint64_t present;            /* bit f: column f is there */
+    int64_t first_received_ms;   /* wall clock at the agent; 0 while empty */
+    int64_t last_received_ms;
+    int64_t last_export_ms; /* the exporter's own clock in its last datagram; 0 unknown */
+    struct weir_loss loss;
+    void *column[WEIR_FIELD_COUNT]; /* into @block */
+    uint8_t *block;
+};
+
+/** Sums and bounds over the flows of a batch: what its header says, and what the ledger adds up. */
+struct weir_batch_totals {
+    uint64_t flows;
+    uint64_t packets;
+    uint64_t bytes;
+    int64_t min_start_ms;
+    int64_t max_end_ms;
+};
+
+_Static_assert(WEIR_FIELD_COUNT <= 64, "the mask of present columns is 64 bits");
+
+/** An empty batch with room for @rows flows (1..4096). WEIR_ENOMEM. */
+int weir_batch_create(uint32_t rows, struct weir_batch **ret);
+void weir_batch_destroy(struct weir_batch *batch);
+
+/** Forget the flows, the source and the losses; keep the memory. */
+void weir_batch_clear(struct weir_batch *batch);
+
+/** Make room for @rows flows in all. WEIR_ELIMIT above 4096, WEIR_ENOMEM; the flows stay. Moves the columns. */
+int weir_batch_reserve(struct weir_batch *batch, uint32_t rows);
+
+static inline bool weir_batch_has(const struct weir_batch *batch, enum weir_field field)
+{
+    return batch->present >> field & 1;
+}
+
+/** Column @field, made present (rows so far are 0). Valid until the batch grows. */
+void *weir_batch_touch(struct weir_batch *batch, enum weir_field field);
+
+/**
+ * Count @rows more flows as written, in the columns that @written has a bit for; other present columns get 0 there.
+ * The room must have been reserved.
+ */
+void weir_batch_commit(struct weir_batch *batch, uint32_t rows, uint64_t written);
+
+/** Append one flow; fields that are 0 do not make a column present. Grows. WEIR_EFULL at 4096, WEIR_ENOMEM. */
+int weir_batch_append(struct weir_batch *batch, const struct weir_flow *flow);
+
+/** Copy row @row out. Absent columns read 0. */
+void weir_batch_get(const struct weir_batch *batch, uint32_t row, struct weir_flow *out);
+
+/** Append rows @from..@from+@rows-1 of @other. Grows. WEIR_EFULL when they do not all fit (none is taken), WEIR_ENOMEM. */
+int weir_batch_append_rows(struct weir_batch *batch, const struct weir_batch *other, uint32_t from, uint32_t rows);
+
+/** Add up the flows. An empty batch has zeros everywhere. */
+struct weir_batch_totals weir_batch_sum(const struct weir_batch *batch);
+
+/** Does the batch keep its own promises (counts, columns inside the block)? For tests and assertions. */
+bool weir_batch_check(const struct weir_batch *batch);
+
+#endif
