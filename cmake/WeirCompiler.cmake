@@ -14,7 +14,8 @@ target_include_directories(weir_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINA
 target_compile_definitions(weir_flags INTERFACE _GNU_SOURCE WEIR_VERSION="${PROJECT_VERSION}")
 target_compile_options(weir_flags INTERFACE
   -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wvla
-  -Wundef -Wwrite-strings -Wno-missing-field-initializers -Wno-format-truncation
+  -Wundef -Wwrite-strings -Wno-missing-field-initializers $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation>
+  $<$<C_COMPILER_ID:Clang>:-Wno-unused-command-line-argument>
   -fno-omit-frame-pointer -fno-common -fstack-protector-strong -UNDEBUG)
 target_link_libraries(weir_flags INTERFACE m pthread)
 if(WEIR_SANITIZE)

@@ -17,7 +17,7 @@ int weir_metrics_init(struct weir_metrics *metrics, const struct weir_metric_row
 
 void weir_metrics_fini(struct weir_metrics *metrics)
 {
-    weir_free((void *)metrics->values);
+    weir_free((void *)(uintptr_t)metrics->values);
     *metrics = (struct weir_metrics){0};
 }
 

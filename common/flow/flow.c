@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#define IS_IP(type) _Generic((type){0}, struct weir_ip : true, default : false)
+#define IS_IP(type) _Generic((type *)0, struct weir_ip * : true, default : false)
 
 const struct weir_field_info weir_fields[WEIR_FIELD_COUNT] = {
 #define FIELD(id, type, element, text, measure, what) \
@@ -18,6 +18,15 @@ const struct weir_field_info weir_fields[WEIR_FIELD_COUNT] = {
 #include "common/flow/fields.def"
 #undef FIELD
 };
+
+bool weir_flow_equal(const struct weir_flow *a, const struct weir_flow *b)
+{
+    for (int i = 0; i < WEIR_FIELD_COUNT; i++) {
+        size_t at = weir_fields[i].at;
+        if (memcmp((const uint8_t *)a + at, (const uint8_t *)b + at, weir_fields[i].width) != 0) return false;
+    }
+    return true;
+}
 
 int weir_field_of_name(const char *name)
 {

@@ -45,6 +45,9 @@ struct weir_field_info {
 /** The table of fields.def, WEIR_FIELD_COUNT rows. */
 extern const struct weir_field_info weir_fields[WEIR_FIELD_COUNT];
 
+/** Do the flows agree in every field? (The struct has padding: memcmp would not do.) */
+bool weir_flow_equal(const struct weir_flow *a, const struct weir_flow *b);
+
 /** The field with this name, or WEIR_ENOTFOUND. */
 int weir_field_of_name(const char *name);
 
