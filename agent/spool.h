@@ -1,0 +1,139 @@
+/**
+ * The spool: what the agent has taken and nobody has acknowledged yet, on disk (docs/PROTOCOL.md, "The spool").
+ *
+ * One log per lane (= shard), so that a lane that is stuck pins only its own files. A lane's records have sequence
+ * numbers from 1 without gaps and cumulative sums; what had to be dropped is a LOSS record that takes its numbers, so
+ * that a loss is always accounted for and never a gap. After a crash a torn tail is cut off; damage before the tail is
+ * put into quarantine and becomes a LOSS record with exact sums.
+ *
+ *     <dir>/identity                              incarnation, and where it begins in each lane
+ *     <dir>/lane-<shard>/<first number>.seg       records, oldest file first
+ *     <dir>/lane-<shard>/ack                      up to where the lane was acknowledged, in two alternating slots
+ *     <dir>/lane-<shard>/poison                   numbers whose record is sent as a LOSS
+ *     <dir>/quarantine/                           records and files that nobody could read
+ *
+ * One thread owns a spool.
+ */
+#ifndef WEIR_AGENT_SPOOL_H
+#define WEIR_AGENT_SPOOL_H
+
+#include "common/base/err.h"
+#include "common/cluster/msg.h"
+
+enum agent_spool_full { AGENT_SPOOL_DROP_OLD, AGENT_SPOOL_DROP_NEW };
+
+struct agent_spool_conf {
+    const char *dir;             /* made if it is missing; its parent must exist. Copied */
+    uint64_t bytes_most;         /* of all segment files */
+    uint64_t segment_bytes;      /* a lane's log is cut into files of this size */
+    uint64_t free_bytes_least;   /* full, too, when the disk has less than this ... */
+    uint32_t free_percent_least; /* ... and less than this share of it left */
+    enum agent_spool_full on_full;
+    bool durable; /* false: never fsync (tests, and operators who say sync = off) */
+};
+
+/** What happened since the spool was opened, unless said otherwise. */
+struct agent_spool_stats {
+    uint64_t bytes;               /* now: unacknowledged records */
+    uint64_t disk_bytes;          /* now: allocated by segment files */
+    uint64_t batches;             /* now: unacknowledged records */
+    int64_t oldest_ms;            /* now: when the oldest of them was received; 0 when empty */
+    struct weir_cum taken;        /* appended */
+    struct weir_cum acked;        /* released by acknowledgements */
+    struct weir_cum lost_full;    /* dropped because the spool was full */
+    struct weir_cum lost_damaged; /* unreadable after a crash or when read back */
+    struct weir_cum lost_poison;  /* that the owners could not read */
+    struct weir_cum found;        /* unacknowledged when the spool was opened */
+    uint64_t syncs;
+    uint64_t torn_tails;  /* cut off when the spool was opened */
+    uint64_t quarantined; /* files and records put into quarantine */
+    uint64_t write_errors;
+};
+
+/** The synced part of a lane. */
+struct agent_spool_lane {
+    uint64_t first_avail; /* oldest unacknowledged record; == next when there is none */
+    uint64_t next;        /* one past the youngest synced record */
+};
+
+/** A record read back. Views borrow from the spool until its next call. */
+struct agent_spool_record {
+    enum weir_record_kind kind;
+    uint64_t first; /* numbers that the record stands for: first == last for data */
+    uint64_t last;
+    struct weir_view header; /* encoded BatchHeader */
+    struct weir_view body;   /* empty for LOSS */
+    uint32_t crc;            /* weir_batch_crc of the two */
+    struct weir_cum cum;     /* up to and including this record */
+};
+
+struct agent_spool;
+
+/**
+ * Open, recover and repair what is there. @fresh_inc: the incarnation of a spool that is new (random, not 0).
+ *
+ *   WEIR_EDENIED    no rights, or another process has the spool open
+ *   WEIR_EVERSION   written by a newer version
+ *   WEIR_EIO, WEIR_ENOSPACE, WEIR_ENOMEM
+ */
+int agent_spool_open(const struct agent_spool_conf *conf, uint64_t fresh_inc, struct agent_spool **ret,
+                     struct weir_why *why);
+
+/** Write down what was acknowledged, sync and close. NULL is allowed. */
+void agent_spool_close(struct agent_spool *spool);
+
+uint64_t agent_spool_inc(const struct agent_spool *spool);
+
+/**
+ * Append a batch to lane @shard: @header is what the bytes of @encoded say. It is sent only after the next sync.
+ *
+ *   WEIR_EFULL      the spool is full and this batch was dropped (AGENT_SPOOL_DROP_NEW), or it is larger than a segment
+ *   WEIR_ENOSPACE   the disk is full: dropped, too
+ *   WEIR_EIO        writing failed: dropped, too
+ * What was dropped is counted in lost_full and will be in the lane as a LOSS record.
+ */
+int agent_spool_append(struct agent_spool *spool, uint32_t shard, const struct weir_batch_header *header,
+                       struct weir_view encoded, struct weir_view body, uint32_t crc, int64_t now_wall_ms);
+
+/** Called back once per lane that a sync has moved. */
+typedef void agent_spool_synced_fn(void *ctx, uint32_t shard, uint64_t next);
+
+/** Make everything that was appended durable and call @synced for each lane with news. WEIR_EIO: nothing is said. */
+int agent_spool_sync(struct agent_spool *spool, agent_spool_synced_fn *synced, void *ctx);
+
+/** The lane, or zeros in both when it was never used. */
+struct agent_spool_lane agent_spool_lane(const struct agent_spool *spool, uint32_t shard);
+
+/** The numbers of the record that holds @seq (first_avail <= seq < next). */
+void agent_spool_span(const struct agent_spool *spool, uint32_t shard, uint64_t seq, uint64_t *first, uint64_t *last);
+
+/**
+ * Read the record that holds @seq. Reading a lane in order is fast.
+ *
+ *   WEIR_ENOTFOUND   acknowledged already, or not synced
+ *   WEIR_ECORRUPT    the disk returned something else than was written: call agent_spool_poison
+ *   WEIR_EIO, WEIR_ENOMEM
+ */
+int agent_spool_read(struct agent_spool *spool, uint32_t shard, uint64_t seq, struct agent_spool_record *out);
+
+/** The records of the lane up to @seq are stored elsewhere: forget them. */
+void agent_spool_ack(struct agent_spool *spool, uint32_t shard, uint64_t seq);
+
+/** Record @seq cannot be delivered: copy it into quarantine; from now on it reads as a LOSS. WEIR_EIO, WEIR_ENOSPACE. */
+int agent_spool_poison(struct agent_spool *spool, uint32_t shard, uint64_t seq, const char *reason);
+
+/** Tell the spool that record @seq is about to be sent: the drop policy leaves it alone from then on. */
+void agent_spool_sent(struct agent_spool *spool, uint32_t shard, uint64_t seq);
+
+/** Write the acknowledged positions down; call about once a second. Losing them costs re-sending only. */
+void agent_spool_checkpoint(struct agent_spool *spool);
+
+/**
+ * A new incarnation: what is unacknowledged gets the numbers from 1 in each lane, under @fresh_inc.
+ * WEIR_EIO, WEIR_ENOSPACE: nothing has changed.
+ */
+int agent_spool_renew(struct agent_spool *spool, uint64_t fresh_inc);
+
+const struct agent_spool_stats *agent_spool_stats(struct agent_spool *spool);
+
+#endif
