@@ -292,9 +292,8 @@ static enum agg_fate judge_bytes(const struct agg_intake *intake, const struct a
     const struct weir_batch_header *header = event->header;
     if (intake->busy || intake->waiting_count == AGG_INTAKE_ACTIONS_MOST) return AGG_FATE_busy;
     if (event->crc != msg->crc) return AGG_FATE_checksum;
-    if (header == NULL) return AGG_FATE_poison;
-    if (header->schema > WEIR_SCHEMA) return AGG_FATE_schema;
-    if (!event->decodes) return AGG_FATE_poison;
+    if (event->decoded == WEIR_EVERSION || event->decoded == WEIR_EUNSUPPORTED) return AGG_FATE_schema;
+    if (header == NULL || event->decoded < 0) return AGG_FATE_poison;
     if (header->kind == WEIR_RECORD_LOSS && header->lost_to_seq < msg->seq) return AGG_FATE_poison;
     if (header->kind == WEIR_RECORD_DATA && weir_shard_of(msg->tenant, &header->source) != msg->shard)
         return AGG_FATE_misplaced;

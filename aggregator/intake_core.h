@@ -59,7 +59,7 @@ enum agg_fate {
 const char *agg_fate_name(enum agg_fate fate);
 
 enum agg_event_kind {
-    AGG_EVENT_MESSAGE,   /* a broker says @msg: STORE (then @header, @crc, @bytes and @decodes too) or PING */
+    AGG_EVENT_MESSAGE,   /* a broker says @msg: STORE (then @header, @crc and @decoded too) or PING */
     AGG_EVENT_MARK,      /* the answer to AGG_ACTION_LOAD: @lane has @mark (zeros when it has none) */
     AGG_EVENT_COMMITTED, /* the synced write of everything since the last COMMITTED or FAILED returned */
     AGG_EVENT_FAILED,    /* it failed: nothing of it counts as stored */
@@ -72,9 +72,9 @@ struct agg_event {
     /* MESSAGE */
     uint32_t peer; /* to answer to */
     const struct weir_msg *msg;
-    const struct weir_batch_header *header; /* NULL when it cannot be decoded */
+    const struct weir_batch_header *header; /* NULL when it could not be decoded */
     uint32_t crc;                           /* CRC32C of header + body as they arrived */
-    bool decodes;                           /* the body holds what the header says */
+    int decoded;                            /* 0, or the WEIR_E that decoding the header or the body ended with */
     /* MARK */
     struct agg_lane lane;
     struct agg_mark mark;
