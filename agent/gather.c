@@ -1,0 +1,215 @@
+#include "agent/gather.h"
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+
+#include <assert.h>
+
+enum { LEAST_ROWS = 64 };
+
+struct agent_gather {
+    struct agent_gather_conf conf;
+    struct agent_pool *pool;
+    struct agent_sink sink;
+    struct agent_gather_counts counts;
+    struct agent_stream *oldest; /* with an open batch; newest last */
+    struct agent_stream *newest;
+    size_t open_bytes;
+    uint64_t flows_open;
+    int64_t now_mono_ms;
+    uint32_t streams;
+};
+
+int agent_gather_create(const struct agent_gather_conf *conf, struct agent_pool *pool, struct agent_sink sink,
+                        struct agent_gather **ret)
+{
+    struct agent_gather *gather = weir_calloc(1, sizeof *gather);
+    if (gather == NULL) return WEIR_ENOMEM;
+    gather->conf = *conf;
+    gather->pool = pool;
+    gather->sink = sink;
+    *ret = gather;
+    return 0;
+}
+
+static void unlink_open(struct agent_gather *gather, struct agent_stream *stream)
+{
+    *(stream->older == NULL ? &gather->oldest : &stream->older->newer) = stream->newer;
+    *(stream->newer == NULL ? &gather->newest : &stream->newer->older) = stream->older;
+    stream->older = stream->newer = NULL;
+}
+
+static void add_loss(struct weir_loss *to, const struct weir_loss *more)
+{
+    to->sequence_lost += more->sequence_lost;
+    to->template_missing += more->template_missing;
+    to->undecodable += more->undecodable;
+    to->socket_drops += more->socket_drops;
+}
+
+/** Take the open batch off the stream; what becomes of it is the caller's business. */
+static struct weir_batch *take_open(struct agent_gather *gather, struct agent_stream *stream)
+{
+    struct weir_batch *batch = stream->batch;
+    unlink_open(gather, stream);
+    stream->batch = NULL;
+    stream->last_count = batch->count;
+    gather->open_bytes -= agent_pool_batch_bytes(batch->capacity);
+    gather->flows_open -= batch->count;
+    return batch;
+}
+
+static void close_batch(struct agent_gather *gather, struct agent_stream *stream)
+{
+    struct weir_batch *batch = take_open(gather, stream);
+    if (batch->count == 0) {
+        agent_pool_give(gather->pool, &batch);
+        return;
+    }
+    batch->loss = stream->loss;
+    stream->loss = (struct weir_loss){0};
+    uint32_t flows = batch->count;
+    if (gather->sink.take(gather->sink.ctx, &batch) < 0) {
+        gather->counts.dropped_sink_full += flows;
+        add_loss(&stream->loss, &batch->loss);
+        agent_pool_give(gather->pool, &batch);
+        return;
+    }
+    assert(batch == NULL);
+    gather->counts.flows_out += flows;
+}
+
+void agent_gather_flush(struct agent_gather *gather)
+{
+    while (gather->oldest != NULL) {
+        gather->counts.batches_detached++;
+        close_batch(gather, gather->oldest);
+    }
+}
+
+void agent_gather_destroy(struct agent_gather *gather)
+{
+    if (gather == NULL) return;
+    while (gather->oldest != NULL)
+        weir_batch_destroy(take_open(gather, gather->oldest));
+    weir_free(gather);
+}
+
+int agent_gather_attach(struct agent_gather *gather, const struct weir_source *source, struct agent_stream **ret)
+{
+    if (gather->streams >= gather->conf.most_streams) return WEIR_ELIMIT;
+    struct agent_stream *stream = weir_calloc(1, sizeof *stream);
+    if (stream == NULL) return WEIR_ENOMEM;
+    stream->source = *source;
+    gather->streams++;
+    *ret = stream;
+    return 0;
+}
+
+void agent_gather_detach(struct agent_gather *gather, struct agent_stream **stream_p)
+{
+    struct agent_stream *stream = *stream_p;
+    *stream_p = NULL;
+    if (stream == NULL) return;
+    if (stream->batch != NULL) {
+        gather->counts.batches_detached++;
+        close_batch(gather, stream);
+    }
+    gather->streams--;
+    weir_free(stream);
+}
+
+static uint32_t at_most(uint32_t rows, uint32_t most)
+{
+    return rows < most ? rows : most;
+}
+
+/** A batch for the stream, as large as its last one was, or small while memory is tight. */
+static struct weir_batch *open_batch(struct agent_gather *gather, struct agent_stream *stream, uint32_t rows)
+{
+    uint32_t wanted = at_most(stream->last_count + rows, WEIR_BATCH_MOST);
+    if (gather->open_bytes + agent_pool_batch_bytes(wanted) > gather->conf.most_open_bytes) wanted = rows;
+    if (wanted < LEAST_ROWS) wanted = LEAST_ROWS;
+    if (agent_pool_take(gather->pool, wanted, &stream->batch) < 0) return NULL;
+
+    stream->batch->source = stream->source;
+    stream->opened_mono_ms = gather->now_mono_ms;
+    stream->older = gather->newest;
+    *(gather->newest == NULL ? &gather->oldest : &gather->newest->newer) = stream;
+    gather->newest = stream;
+    gather->open_bytes += agent_pool_batch_bytes(stream->batch->capacity);
+    return stream->batch;
+}
+
+struct weir_batch *agent_gather_room(struct agent_gather *gather, struct agent_stream *stream, uint32_t rows)
+{
+    assert(rows >= 1 && rows <= WEIR_BATCH_MOST);
+    struct weir_batch *batch = stream->batch;
+    if (batch != NULL && batch->count + rows > WEIR_BATCH_MOST) {
+        gather->counts.batches_full++;
+        close_batch(gather, stream);
+        batch = NULL;
+    }
+    if (batch != NULL && batch->count + rows > batch->capacity) {
+        size_t others_bytes = gather->open_bytes - agent_pool_batch_bytes(batch->capacity);
+        size_t bytes = agent_pool_batch_bytes(batch->count + rows);
+        if (others_bytes + bytes > gather->conf.most_open_bytes || weir_batch_reserve(batch, batch->count + rows) < 0) {
+            gather->counts.batches_memory++;
+            close_batch(gather, stream);
+            batch = NULL;
+        } else {
+            gather->open_bytes = others_bytes + bytes;
+        }
+    }
+    if (batch == NULL) batch = open_batch(gather, stream, rows);
+    if (batch == NULL) {
+        gather->counts.flows_in += rows;
+        gather->counts.dropped_no_memory += rows;
+    }
+    return batch;
+}
+
+void agent_gather_commit(struct agent_gather *gather, struct agent_stream *stream, uint32_t rows, uint64_t written,
+                         const struct agent_gather_note *note)
+{
+    struct weir_batch *batch = stream->batch;
+    weir_batch_commit(batch, rows, written);
+    batch->protocol = note->protocol;
+    if (batch->first_received_ms == 0) batch->first_received_ms = note->received_ms;
+    batch->last_received_ms = note->received_ms;
+    if (note->export_ms != 0) batch->last_export_ms = note->export_ms;
+    gather->counts.flows_in += rows;
+    gather->flows_open += rows;
+}
+
+void agent_gather_lose(struct agent_stream *stream, const struct weir_loss *loss)
+{
+    add_loss(&stream->loss, loss);
+}
+
+int64_t agent_gather_tick(struct agent_gather *gather, int64_t now_mono_ms)
+{
+    gather->now_mono_ms = now_mono_ms;
+    while (gather->oldest != NULL) {
+        int64_t due_ms = gather->oldest->opened_mono_ms + gather->conf.linger_ms - now_mono_ms;
+        if (due_ms > 0) return due_ms;
+        gather->counts.batches_linger++;
+        close_batch(gather, gather->oldest);
+    }
+    return -1;
+}
+
+const struct agent_gather_counts *agent_gather_counted(const struct agent_gather *gather)
+{
+    return &gather->counts;
+}
+
+uint64_t agent_gather_flows_open(const struct agent_gather *gather)
+{
+    return gather->flows_open;
+}
+
+size_t agent_gather_open_bytes(const struct agent_gather *gather)
+{
+    return gather->open_bytes;
+}

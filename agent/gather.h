@@ -1,0 +1,121 @@
+/**
+ * Gathering: one open batch per source, closed when full or after a linger, handed to a sink.
+ *
+ * A listener thread owns one gather. Its decoder attaches a stream per source, asks for room, writes rows straight into
+ * the columns and commits them:
+ *
+ *     struct weir_batch *batch = agent_gather_room(gather, stream, rows);
+ *     if (batch == NULL) ...                               counted as dropped already
+ *     ... write rows batch->count .. batch->count + rows - 1 of touched columns ...
+ *     agent_gather_commit(gather, stream, rows, written);
+ *
+ * The ledger is even at any time: flows_in = flows_open + flows_out + dropped_sink_full + dropped_no_memory. Losses
+ * travel with flows: those of a source that sends nothing we can decode wait in its stream (and stand in the counters).
+ */
+#ifndef WEIR_AGENT_GATHER_H
+#define WEIR_AGENT_GATHER_H
+
+#include "agent/pool.h"
+
+/**
+ * Where closed batches go (encode and spool). The columns of a batch are narrow arrays of count rows; batch->loss is
+ * what was lost of this source since its last batch that was taken.
+ */
+struct agent_sink {
+    /**
+     * Take a closed batch. On 0 it is the sink's, *batch_p is NULL, and the sink gives it back with agent_pool_give
+     * when it is done, from any thread, now or later. On an error (WEIR_EFULL, ...) the batch stays with the gather,
+     * which counts its flows as dropped and carries its losses over to the source's next batch.
+     * Called in the thread that owns the gather.
+     */
+    int (*take)(void *ctx, struct weir_batch **batch_p);
+    void *ctx;
+};
+
+struct agent_gather_conf {
+    uint32_t linger_ms;     /* a batch that is not full closes this long after its first flow */
+    uint32_t most_streams;  /* sources attached at a time */
+    size_t most_open_bytes; /* memory of open batches: over it a batch is closed rather than grown */
+};
+
+/** Open batches of 1,000 busy exporters stay inside this, and a lone exporter still gets whole batches. */
+#define AGENT_GATHER_DEFAULTS \
+    ((struct agent_gather_conf){.linger_ms = 200, .most_streams = 16384, .most_open_bytes = 24u << 20})
+
+struct agent_gather_counts {
+    uint64_t flows_in;          /* committed by decoders, or without a batch to go to */
+    uint64_t flows_out;         /* in batches that the sink took */
+    uint64_t dropped_sink_full; /* flows in batches that the sink refused */
+    uint64_t dropped_no_memory; /* flows that found no batch */
+    uint64_t batches_full;      /* closed because the next rows did not fit */
+    uint64_t batches_linger;    /* closed by time */
+    uint64_t batches_memory;    /* closed because most_open_bytes was reached */
+    uint64_t batches_detached;  /* closed because the source went away (eviction, stop) */
+};
+
+/** The open end of one source. Owned by the gather, lent to whoever attached it; read-only outside of gather.c. */
+struct agent_stream {
+    struct weir_source source;
+    struct weir_batch *batch; /* NULL while nothing is open */
+    struct weir_loss loss;    /* to travel with the next batch */
+    int64_t opened_mono_ms;
+    uint32_t last_count;        /* flows of the batch before: what the next one is made for */
+    struct agent_stream *older; /* among the streams with an open batch, by opening time */
+    struct agent_stream *newer;
+};
+
+struct agent_gather;
+
+/** A gather that fills batches of @pool and hands them to @sink; both must outlive it. WEIR_ENOMEM. */
+int agent_gather_create(const struct agent_gather_conf *conf, struct agent_pool *pool, struct agent_sink sink,
+                        struct agent_gather **ret);
+
+/** Frees what is still open without handing it over: agent_gather_flush first. */
+void agent_gather_destroy(struct agent_gather *gather);
+
+/** A stream for @source. WEIR_ELIMIT at most_streams (detach an idle one), WEIR_ENOMEM. */
+int agent_gather_attach(struct agent_gather *gather, const struct weir_source *source, struct agent_stream **ret);
+
+/** Close the stream's batch, hand it over and free the stream; *stream_p is NULL after, and may be NULL before. */
+void agent_gather_detach(struct agent_gather *gather, struct agent_stream **stream_p);
+
+/**
+ * The stream's open batch with room for @rows (1..4096) more flows; closes one that is too full and opens the next.
+ * NULL when there is no memory: the rows are counted as dropped_no_memory and must be skipped. Valid until the next
+ * call that takes the gather.
+ */
+struct weir_batch *agent_gather_room(struct agent_gather *gather, struct agent_stream *stream, uint32_t rows);
+
+/** What a datagram says about all of its rows. */
+struct agent_gather_note {
+    enum weir_protocol protocol;
+    int64_t received_ms; /* wall clock */
+    int64_t export_ms;   /* the exporter's clock; 0 unknown */
+};
+
+/** Count @rows as written to the columns that @written has bits for (weir_batch_commit). */
+void agent_gather_commit(struct agent_gather *gather, struct agent_stream *stream, uint32_t rows, uint64_t written,
+                         const struct agent_gather_note *note);
+
+/** Add to the losses that travel with the stream's next batch to close. */
+void agent_gather_lose(struct agent_stream *stream, const struct weir_loss *loss);
+
+/**
+ * Close what has lingered. Returns in how many ms the next batch is due (call again then), or -1 when none is open.
+ * The time given here is also the opening time of batches until the next call.
+ */
+int64_t agent_gather_tick(struct agent_gather *gather, int64_t now_mono_ms);
+
+/** Close everything that is open, full or not: before stopping. */
+void agent_gather_flush(struct agent_gather *gather);
+
+/** What was counted since the gather was made. */
+const struct agent_gather_counts *agent_gather_counted(const struct agent_gather *gather);
+
+/** Flows in open batches now. */
+uint64_t agent_gather_flows_open(const struct agent_gather *gather);
+
+/** Memory of open batches now: at most most_open_bytes, but for the least batch that any stream may have. */
+size_t agent_gather_open_bytes(const struct agent_gather *gather);
+
+#endif

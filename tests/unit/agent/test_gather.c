@@ -1,0 +1,235 @@
+#include "agent/gather.h"
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+
+#include "tests/support/cmocka.h"
+
+/** A sink that keeps the last batches it took, or refuses them all. */
+struct kept {
+    struct agent_pool *pool;
+    bool refuses;
+    int taken;
+    uint64_t flows;
+    struct weir_batch *last;
+};
+
+static int keep(void *ctx, struct weir_batch **batch_p)
+{
+    struct kept *kept = ctx;
+    if (kept->refuses) return WEIR_EFULL;
+    agent_pool_give(kept->pool, &kept->last);
+    kept->taken++;
+    kept->flows += (*batch_p)->count;
+    kept->last = *batch_p;
+    *batch_p = NULL;
+    return 0;
+}
+
+struct fixture {
+    struct kept kept;
+    struct agent_pool *pool;
+    struct agent_gather *gather;
+    struct agent_stream *stream;
+};
+
+static const struct weir_source here = {.exporter = {{[10] = 0xff, 0xff, 192, 0, 2, 1}}, .domain = 7};
+
+static void init(struct fixture *f, struct agent_gather_conf conf)
+{
+    *f = (struct fixture){0};
+    assert_int_equal(agent_pool_create(4 << 20, &f->pool), 0);
+    f->kept.pool = f->pool;
+    struct agent_sink sink = {keep, &f->kept};
+    assert_int_equal(agent_gather_create(&conf, f->pool, sink, &f->gather), 0);
+    assert_int_equal(agent_gather_attach(f->gather, &here, &f->stream), 0);
+}
+
+static void fini(struct fixture *f)
+{
+    agent_gather_detach(f->gather, &f->stream);
+    const struct agent_gather_counts *n = agent_gather_counted(f->gather);
+    assert_int_equal(n->flows_in, n->flows_out + n->dropped_sink_full + n->dropped_no_memory);
+    assert_int_equal(agent_gather_flows_open(f->gather), 0);
+    agent_gather_destroy(f->gather);
+    agent_pool_give(f->pool, &f->kept.last);
+    agent_pool_destroy(f->pool);
+}
+
+static bool add(struct fixture *f, struct agent_stream *stream, uint32_t rows)
+{
+    struct weir_batch *batch = agent_gather_room(f->gather, stream, rows);
+    if (batch == NULL) return false;
+    uint64_t *bytes = weir_batch_touch(batch, WEIR_FIELD_bytes);
+    for (uint32_t i = 0; i < rows; i++)
+        bytes[batch->count + i] = 100;
+    struct agent_gather_note note = {WEIR_PROTOCOL_NETFLOW5, 1000, 900};
+    agent_gather_commit(f->gather, stream, rows, 1ull << WEIR_FIELD_bytes, &note);
+    return true;
+}
+
+static void a_batch_closes_when_the_next_rows_do_not_fit(void **state)
+{
+    (void)state;
+    struct fixture f;
+    init(&f, AGENT_GATHER_DEFAULTS);
+    for (int i = 0; i < 136; i++)
+        assert_true(add(&f, f.stream, 30));
+    assert_int_equal(f.kept.taken, 0);
+    assert_true(add(&f, f.stream, 30));
+    assert_int_equal(f.kept.taken, 1);
+    assert_int_equal(f.kept.last->count, 4080);
+    assert_int_equal(f.kept.last->source.domain, 7);
+    assert_int_equal(f.kept.last->first_received_ms, 1000);
+    assert_int_equal(f.kept.last->last_export_ms, 900);
+    assert_int_equal(weir_batch_sum(f.kept.last).bytes, 408000);
+    assert_int_equal(f.stream->batch->count, 30);
+    assert_int_equal(f.stream->batch->capacity, WEIR_BATCH_MOST); /* made for as many flows as the one before */
+    fini(&f);
+}
+
+static void a_batch_that_lingered_is_closed_and_the_next_deadline_told(void **state)
+{
+    (void)state;
+    struct fixture f;
+    init(&f, AGENT_GATHER_DEFAULTS);
+    struct agent_stream *other = NULL;
+    assert_int_equal(agent_gather_attach(f.gather, &here, &other), 0);
+    assert_int_equal(agent_gather_tick(f.gather, 5000), -1);
+    assert_true(add(&f, f.stream, 1));
+    assert_int_equal(agent_gather_tick(f.gather, 5150), 50);
+    assert_true(add(&f, other, 2));
+    assert_int_equal(agent_gather_tick(f.gather, 5199), 1);
+    assert_int_equal(f.kept.taken, 0);
+    assert_int_equal(agent_gather_tick(f.gather, 5200), 150);
+    assert_int_equal(f.kept.taken, 1);
+    assert_int_equal(f.kept.last->count, 1);
+    assert_null(f.stream->batch);
+    assert_int_equal(agent_gather_tick(f.gather, 5350), -1);
+    assert_int_equal(f.kept.taken, 2);
+    agent_gather_detach(f.gather, &other);
+    fini(&f);
+}
+
+static void a_refused_batch_is_counted_and_its_losses_travel_with_the_next(void **state)
+{
+    (void)state;
+    struct fixture f;
+    init(&f, AGENT_GATHER_DEFAULTS);
+    f.kept.refuses = true;
+    agent_gather_lose(f.stream, &(struct weir_loss){.sequence_lost = 3});
+    assert_true(add(&f, f.stream, 10));
+    agent_gather_flush(f.gather);
+    assert_int_equal(agent_gather_counted(f.gather)->dropped_sink_full, 10);
+    f.kept.refuses = false;
+    agent_gather_lose(f.stream, &(struct weir_loss){.sequence_lost = 1, .undecodable = 2});
+    assert_true(add(&f, f.stream, 5));
+    agent_gather_flush(f.gather);
+    assert_int_equal(f.kept.last->count, 5);
+    assert_int_equal(f.kept.last->loss.sequence_lost, 4);
+    assert_int_equal(f.kept.last->loss.undecodable, 2);
+    assert_true(add(&f, f.stream, 5));
+    agent_gather_flush(f.gather);
+    assert_int_equal(f.kept.last->loss.sequence_lost, 0);
+    fini(&f);
+}
+
+static void a_stream_that_goes_away_hands_its_batch_over(void **state)
+{
+    (void)state;
+    struct fixture f;
+    init(&f, AGENT_GATHER_DEFAULTS);
+    assert_true(add(&f, f.stream, 9));
+    agent_gather_detach(f.gather, &f.stream);
+    assert_int_equal(f.kept.flows, 9);
+    fini(&f);
+}
+
+static void a_thousand_sources_stay_inside_the_memory_they_were_given(void **state)
+{
+    (void)state;
+    enum { SOURCES = 1000 };
+    struct fixture f;
+    struct agent_gather_conf conf = AGENT_GATHER_DEFAULTS;
+    conf.most_open_bytes = 16 << 20;
+    init(&f, conf);
+    struct agent_stream *streams[SOURCES];
+    for (int i = 0; i < SOURCES; i++)
+        assert_int_equal(agent_gather_attach(f.gather, &here, &streams[i]), 0);
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < SOURCES; i++) {
+            assert_true(add(&f, streams[i], 30));
+            assert_true(agent_gather_open_bytes(f.gather) <= conf.most_open_bytes);
+        }
+    }
+    assert_true(agent_gather_counted(f.gather)->batches_memory > 0);
+    for (int i = 0; i < SOURCES; i++)
+        agent_gather_detach(f.gather, &streams[i]);
+    assert_int_equal(f.kept.flows, SOURCES * 20 * 30);
+    fini(&f);
+}
+
+static void more_streams_than_allowed_are_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct agent_gather_conf conf = AGENT_GATHER_DEFAULTS;
+    conf.most_streams = 1;
+    init(&f, conf);
+    struct agent_stream *other = NULL;
+    assert_int_equal(agent_gather_attach(f.gather, &here, &other), WEIR_ELIMIT);
+    agent_gather_detach(f.gather, &f.stream);
+    assert_int_equal(agent_gather_attach(f.gather, &here, &f.stream), 0);
+    fini(&f);
+}
+
+static void rows_that_find_no_memory_are_counted(void **state)
+{
+    (void)state;
+    struct fixture f;
+    init(&f, AGENT_GATHER_DEFAULTS);
+    weir_mem_fail_after(0);
+    assert_false(add(&f, f.stream, 30));
+    weir_mem_fail_after(-1);
+    assert_int_equal(agent_gather_counted(f.gather)->dropped_no_memory, 30);
+    assert_true(add(&f, f.stream, 60));
+    weir_mem_fail_after(0);
+    assert_true(add(&f, f.stream, 60)); /* cannot grow: closes, and another one opens */
+    weir_mem_fail_after(-1);
+    assert_int_equal(agent_gather_counted(f.gather)->batches_memory, 1);
+    assert_int_equal(f.kept.flows, 60);
+    fini(&f);
+}
+
+static void a_pool_keeps_no_more_than_its_bytes(void **state)
+{
+    (void)state;
+    struct agent_pool *pool = NULL;
+    struct weir_batch *batch[3] = {NULL};
+    assert_int_equal(agent_pool_create(agent_pool_batch_bytes(WEIR_BATCH_MOST) * 2, &pool), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(agent_pool_take(pool, 2000, &batch[i]), 0);
+    struct weir_batch *second = batch[1];
+    for (int i = 0; i < 3; i++)
+        agent_pool_give(pool, &batch[i]);
+    assert_int_equal(agent_pool_bytes(pool), agent_pool_batch_bytes(WEIR_BATCH_MOST) * 2);
+    assert_int_equal(agent_pool_take(pool, WEIR_BATCH_MOST, &batch[0]), 0);
+    assert_ptr_equal(batch[0], second); /* the one that is warm */
+    agent_pool_give(pool, &batch[0]);
+    agent_pool_destroy(pool);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_batch_closes_when_the_next_rows_do_not_fit),
+        cmocka_unit_test(a_batch_that_lingered_is_closed_and_the_next_deadline_told),
+        cmocka_unit_test(a_refused_batch_is_counted_and_its_losses_travel_with_the_next),
+        cmocka_unit_test(a_stream_that_goes_away_hands_its_batch_over),
+        cmocka_unit_test(a_thousand_sources_stay_inside_the_memory_they_were_given),
+        cmocka_unit_test(more_streams_than_allowed_are_refused),
+        cmocka_unit_test(rows_that_find_no_memory_are_counted),
+        cmocka_unit_test(a_pool_keeps_no_more_than_its_bytes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
