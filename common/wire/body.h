@@ -1,0 +1,41 @@
+/**
+ * The body of a batch before compression: protobuf `FlowBatch`, written and read by hand because it is the hot path.
+ * The columns are blobs; what protobuf costs beside them are some 12 bytes a column. Internal to common/wire.
+ */
+#ifndef WEIR_COMMON_WIRE_BODY_H
+#define WEIR_COMMON_WIRE_BODY_H
+
+#include "common/flow/batch.h"
+
+/** Numbers of proto/weir/v1/batch.proto. */
+enum {
+    BODY_COUNT = 1,
+    BODY_COLUMNS = 2,
+    COLUMN_IE = 1,
+    COLUMN_PEN = 2,
+    COLUMN_ENCODING = 3,
+    COLUMN_WIDTH = 4,
+    COLUMN_OFFSET = 5,
+    COLUMN_DATA = 6,
+    COLUMN_DICTIONARY = 7,
+    COLUMN_ENTRY_WIDTH = 8
+};
+
+enum column_encoding { ENCODING_CONSTANT = 0, ENCODING_NARROW = 1, ENCODING_DICTIONARY = 2, ENCODING_DURATION = 3 };
+
+enum { V4_BYTES = 4, V6_BYTES = 16 };
+
+/** Bytes that weir_body_encode may need at most for @batch. */
+size_t weir_body_bound(const struct weir_batch *batch);
+
+/** Write the body of @batch, which has flows, to @out (weir_body_bound bytes); returns its size. */
+size_t weir_body_encode(const struct weir_batch *batch, uint8_t *out);
+
+/**
+ * Read the columns of @wanted into the empty @out, which gets @count flows; columns that are not wanted are skipped.
+ * WEIR_EFORMAT, WEIR_EUNSUPPORTED (an encoding of a wanted column that this build does not know), WEIR_ENOMEM: @out
+ * may hold half of the columns, but no flows.
+ */
+int weir_body_decode(struct weir_view body, uint32_t count, uint64_t wanted, struct weir_batch *out);
+
+#endif

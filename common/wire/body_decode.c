@@ -1,0 +1,316 @@
+#include "common/base/err.h"
+#include "common/wire/body.h"
+
+#include <assert.h>
+
+enum wire_type { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
+
+/** One field of a protobuf message: a number, or bytes. */
+struct field {
+    uint32_t number;
+    uint64_t value; /* of a varint; of other numbers 0, which we never need */
+    struct weir_view bytes;
+};
+
+static uint64_t take_varint(struct weir_cursor *c)
+{
+    uint64_t value = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+        uint8_t byte = weir_cursor_u8(c);
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) return value;
+    }
+    c->ran_out = true; /* no number is that long */
+    c->at = c->end;
+    return 0;
+}
+
+/** The next field; 1, 0 at the end, WEIR_EFORMAT. */
+static int next_field(struct weir_cursor *c, struct field *field)
+{
+    if (weir_cursor_left(c) == 0) return 0;
+
+    uint64_t tag = take_varint(c);
+    *field = (struct field){.number = (uint32_t)(tag >> 3)};
+    if (tag >> 3 == 0 || tag >> 3 > UINT32_MAX >> 3) return WEIR_EFORMAT;
+    switch (tag & 7) {
+    case WIRE_VARINT: field->value = take_varint(c); break;
+    case WIRE_64: weir_cursor_skip(c, 8); break;
+    case WIRE_32: weir_cursor_skip(c, 4); break;
+    case WIRE_BYTES: {
+        uint64_t size = take_varint(c);
+        if (size > weir_cursor_left(c)) return WEIR_EFORMAT;
+        field->bytes = weir_view_of(weir_cursor_take(c, size), size);
+        break;
+    }
+    default: return WEIR_EFORMAT;
+    }
+    return c->ran_out ? WEIR_EFORMAT : 1;
+}
+
+struct column {
+    uint64_t ie;
+    uint64_t pen;
+    uint64_t encoding;
+    uint64_t width;
+    uint64_t offset;
+    uint64_t entry_width;
+    struct weir_view data;
+    struct weir_view dictionary;
+};
+
+static int read_column(struct weir_view bytes, struct column *column)
+{
+    struct weir_cursor c = weir_cursor_of(bytes);
+    struct field field;
+    int rc;
+    *column = (struct column){0};
+    while ((rc = next_field(&c, &field)) > 0) {
+        switch (field.number) {
+        case COLUMN_IE: column->ie = field.value; break;
+        case COLUMN_PEN: column->pen = field.value; break;
+        case COLUMN_ENCODING: column->encoding = field.value; break;
+        case COLUMN_WIDTH: column->width = field.value; break;
+        case COLUMN_OFFSET: column->offset = field.value; break;
+        case COLUMN_DATA: column->data = field.bytes; break;
+        case COLUMN_DICTIONARY: column->dictionary = field.bytes; break;
+        case COLUMN_ENTRY_WIDTH: column->entry_width = field.value; break;
+        default: break;
+        }
+    }
+    return rc;
+}
+
+/** A little-endian number of 0 to 8 bytes. */
+static uint64_t load_narrow(const uint8_t *at, uint32_t width)
+{
+    uint64_t value = 0;
+    memcpy(&value, at, width);
+    return value;
+}
+
+/* Widening into a column of each width that fields.def has. An odd width is loaded as 8 bytes while 8 are left. */
+#define FOR_EACH_WIDTH(X) X(8, uint8_t) X(16, uint16_t) X(32, uint32_t) X(64, uint64_t)
+
+#define WIDEN(bits, type)                                                                                      \
+    static void fill_##bits(void *column, uint32_t count, uint64_t constant)                                   \
+    {                                                                                                          \
+        type *value = column;                                                                                  \
+        for (uint32_t i = 0; i < count; i++)                                                                   \
+            value[i] = (type)constant;                                                                         \
+    }                                                                                                          \
+    static void widen_##bits(void *column, uint32_t count, uint64_t offset, uint32_t width, const uint8_t *in) \
+    {                                                                                                          \
+        type *value = column;                                                                                  \
+        type base = (type)offset;                                                                              \
+        switch (width) {                                                                                       \
+        case 1:                                                                                                \
+            for (uint32_t i = 0; i < count; i++)                                                               \
+                value[i] = (type)(in[i] + base);                                                               \
+            break;                                                                                             \
+        case 2:                                                                                                \
+            for (uint32_t i = 0; i < count; i++) {                                                             \
+                uint16_t two;                                                                                  \
+                memcpy(&two, in + 2 * (size_t)i, sizeof two);                                                  \
+                value[i] = (type)(two + base);                                                                 \
+            }                                                                                                  \
+            break;                                                                                             \
+        case 4:                                                                                                \
+            for (uint32_t i = 0; i < count; i++)                                                               \
+                value[i] = (type)(weir_load_u32le(in + 4 * (size_t)i) + base);                                 \
+            break;                                                                                             \
+        default: {                                                                                             \
+            uint64_t mask = width < 8 ? (1ull << 8 * width) - 1 : UINT64_MAX;                                  \
+            size_t size = (size_t)count * width;                                                               \
+            uint32_t i = 0;                                                                                    \
+            for (; i * (size_t)width + 8 <= size; i++)                                                         \
+                value[i] = (type)((weir_load_u64le(in + width * (size_t)i) & mask) + base);                    \
+            for (; i < count; i++)                                                                             \
+                value[i] = (type)(load_narrow(in + width * (size_t)i, width) + base);                          \
+        }                                                                                                      \
+        }                                                                                                      \
+    }                                                                                                          \
+    static void look_up_##bits(void *column, uint32_t count, const uint64_t *entry, const uint16_t *index)     \
+    {                                                                                                          \
+        type *value = column;                                                                                  \
+        for (uint32_t i = 0; i < count; i++)                                                                   \
+            value[i] = (type)entry[index[i]];                                                                  \
+    }
+
+FOR_EACH_WIDTH(WIDEN)
+
+static void fill(uint32_t bytes, void *column, uint32_t count, uint64_t constant)
+{
+    switch (bytes) {
+    case 1: fill_8(column, count, constant); break;
+    case 2: fill_16(column, count, constant); break;
+    case 4: fill_32(column, count, constant); break;
+    default: fill_64(column, count, constant);
+    }
+}
+
+static void widen(uint32_t bytes, void *column, uint32_t count, uint64_t offset, uint32_t width, const uint8_t *in)
+{
+    switch (bytes) {
+    case 1: widen_8(column, count, offset, width, in); break;
+    case 2: widen_16(column, count, offset, width, in); break;
+    case 4: widen_32(column, count, offset, width, in); break;
+    default: widen_64(column, count, offset, width, in);
+    }
+}
+
+static void look_up(uint32_t bytes, void *column, uint32_t count, const uint64_t *entry, const uint16_t *index)
+{
+    switch (bytes) {
+    case 1: look_up_8(column, count, entry, index); break;
+    case 2: look_up_16(column, count, entry, index); break;
+    case 4: look_up_32(column, count, entry, index); break;
+    default: look_up_64(column, count, entry, index);
+    }
+}
+
+/** The indices of a dictionary column, each checked. */
+static int read_indices(const struct column *in, uint32_t count, size_t entries, uint16_t index[WEIR_BATCH_MOST])
+{
+    if (in->width != 1 && in->width != 2) return WEIR_EFORMAT;
+    if (in->data.size != count * in->width) return WEIR_EFORMAT;
+
+    widen_16(index, count, 0, (uint32_t)in->width, in->data.data);
+    uint16_t most = 0;
+    for (uint32_t i = 0; i < count; i++)
+        most = index[i] > most ? index[i] : most;
+    return most < entries ? 0 : WEIR_EFORMAT;
+}
+
+static int decode_numbers(const struct column *in, uint32_t bytes, uint32_t count, void *column)
+{
+    switch (in->encoding) {
+    case ENCODING_CONSTANT:
+        if (in->width == 0 || in->width > bytes || in->data.size != in->width) return WEIR_EFORMAT;
+        fill(bytes, column, count, load_narrow(in->data.data, (uint32_t)in->width));
+        return 0;
+
+    case ENCODING_NARROW:
+        if (in->width > bytes || in->data.size != count * in->width) return WEIR_EFORMAT;
+        if (in->width == 0)
+            fill(bytes, column, count, in->offset);
+        else
+            widen(bytes, column, count, in->offset, (uint32_t)in->width, in->data.data);
+        return 0;
+
+    case ENCODING_DICTIONARY: {
+        uint64_t entry[WEIR_BATCH_MOST];
+        uint16_t index[WEIR_BATCH_MOST];
+        if (in->entry_width == 0 || in->entry_width > bytes) return WEIR_EFORMAT;
+        size_t entries = in->dictionary.size / in->entry_width;
+        if (entries > WEIR_BATCH_MOST || entries * in->entry_width != in->dictionary.size) return WEIR_EFORMAT;
+        int rc = read_indices(in, count, entries, index);
+        if (rc < 0) return rc;
+        widen_64(entry, (uint32_t)entries, 0, (uint32_t)in->entry_width, in->dictionary.data);
+        look_up(bytes, column, count, entry, index);
+        return 0;
+    }
+    default: return WEIR_EUNSUPPORTED;
+    }
+}
+
+static struct weir_ip load_ip(const uint8_t *at, uint64_t width)
+{
+    return width == V4_BYTES ? weir_ip_from_v4(at) : weir_ip_from_v6(at);
+}
+
+static int decode_ips(const struct column *in, uint32_t count, struct weir_ip *ip)
+{
+    uint64_t width = in->encoding == ENCODING_DICTIONARY ? in->entry_width : in->width;
+    if (width != V4_BYTES && width != V6_BYTES) return WEIR_EFORMAT;
+
+    switch (in->encoding) {
+    case ENCODING_CONSTANT: {
+        if (in->data.size != width) return WEIR_EFORMAT;
+        struct weir_ip constant = load_ip(in->data.data, width);
+        for (uint32_t i = 0; i < count; i++)
+            ip[i] = constant;
+        return 0;
+    }
+    case ENCODING_NARROW:
+        if (in->data.size != count * width) return WEIR_EFORMAT;
+        if (width == V6_BYTES) {
+            memcpy(ip, in->data.data, in->data.size);
+            return 0;
+        }
+        for (uint32_t i = 0; i < count; i++)
+            ip[i] = weir_ip_from_v4(in->data.data + V4_BYTES * (size_t)i);
+        return 0;
+
+    case ENCODING_DICTIONARY: {
+        uint16_t index[WEIR_BATCH_MOST];
+        size_t entries = in->dictionary.size / width;
+        if (entries * width != in->dictionary.size) return WEIR_EFORMAT;
+        int rc = read_indices(in, count, entries, index);
+        if (rc < 0) return rc;
+        for (uint32_t i = 0; i < count; i++)
+            ip[i] = load_ip(in->dictionary.data + index[i] * width, width);
+        return 0;
+    }
+    default: return WEIR_EUNSUPPORTED;
+    }
+}
+
+static int decode_duration(const struct column *in, uint32_t count, const int64_t *start, int64_t *end)
+{
+    if (in->width > sizeof *end || in->data.size != count * in->width) return WEIR_EFORMAT;
+    if (in->width == 0)
+        fill_64(end, count, in->offset);
+    else
+        widen_64(end, count, in->offset, (uint32_t)in->width, in->data.data);
+    for (uint32_t i = 0; i < count; i++)
+        end[i] = (int64_t)((uint64_t)end[i] + (uint64_t)start[i]);
+    return 0;
+}
+
+/** Decode one column, if it is a known one of @wanted. */
+static int decode_column(struct weir_view bytes, uint32_t count, uint64_t wanted, struct weir_batch *out)
+{
+    struct column in;
+    int rc = read_column(bytes, &in);
+    if (rc < 0) return rc;
+    if (in.pen != 0 || in.ie > UINT16_MAX) return 0;
+    int found = weir_field_of_ie((uint16_t)in.ie);
+    if (found < 0 || (wanted >> found & 1) == 0) return 0;
+
+    enum weir_field field = (enum weir_field)found;
+    if (weir_batch_has(out, field)) return WEIR_EFORMAT; /* twice */
+    void *column = weir_batch_touch(out, field);
+    if (weir_fields[field].is_ip) return decode_ips(&in, count, column);
+    if (in.encoding != ENCODING_DURATION) return decode_numbers(&in, weir_fields[field].width, count, column);
+    if (field != WEIR_FIELD_end_ms || !weir_batch_has(out, WEIR_FIELD_start_ms)) return WEIR_EFORMAT;
+    return decode_duration(&in, count, out->column[WEIR_FIELD_start_ms], column);
+}
+
+int weir_body_decode(struct weir_view body, uint32_t count, uint64_t wanted, struct weir_batch *out)
+{
+    assert(out->count == 0 && out->present == 0);
+    if (count > WEIR_BATCH_MOST) return WEIR_EFORMAT;
+    int rc = weir_batch_reserve(out, count);
+    if (rc < 0) return rc;
+
+    /* The end of a flow may be told by its duration. */
+    uint64_t needed = wanted;
+    if (wanted >> WEIR_FIELD_end_ms & 1) needed |= 1ull << WEIR_FIELD_start_ms;
+
+    uint64_t announced = 0;
+    struct weir_cursor c = weir_cursor_of(body);
+    struct field field;
+    while ((rc = next_field(&c, &field)) > 0) {
+        if (field.number == BODY_COUNT) announced = field.value;
+        if (field.number != BODY_COLUMNS) continue;
+        rc = decode_column(field.bytes, count, needed, out);
+        if (rc < 0) return rc;
+    }
+    if (rc < 0) return rc;
+    if (announced != count) return WEIR_EFORMAT;
+
+    out->present &= wanted;
+    weir_batch_commit(out, count, out->present);
+    return 0;
+}

@@ -1,0 +1,47 @@
+#include "common/wire/proto.h"
+
+#include "common/base/err.h"
+
+static void *arena_alloc(void *ctx, size_t size)
+{
+    struct weir_proto_arena *arena = ctx;
+    if (size > sizeof arena->bytes - arena->used) {
+        arena->full = true;
+        return NULL;
+    }
+    void *memory = arena->bytes + arena->used;
+    arena->used += (size + 15) & ~(size_t)15;
+    if (arena->used > sizeof arena->bytes) arena->used = sizeof arena->bytes;
+    return memory;
+}
+
+static void arena_free(void *ctx, void *memory)
+{
+    (void)ctx;
+    (void)memory;
+}
+
+void weir_proto_arena_init(struct weir_proto_arena *arena)
+{
+    arena->allocator = (ProtobufCAllocator){.alloc = arena_alloc, .free = arena_free, .allocator_data = arena};
+    arena->used = 0;
+    arena->full = false;
+}
+
+int weir_proto_unpack(struct weir_proto_arena *arena, const ProtobufCMessageDescriptor *type, struct weir_view bytes,
+                      ProtobufCMessage **ret)
+{
+    ProtobufCMessage *message = protobuf_c_message_unpack(type, &arena->allocator, bytes.size, bytes.data);
+    if (message == NULL) return arena->full ? WEIR_ELIMIT : WEIR_EFORMAT;
+
+    *ret = message;
+    return 0;
+}
+
+int weir_proto_text(const char *field, char *out, size_t size)
+{
+    size_t length = strlen(field);
+    if (length >= size) return WEIR_EFORMAT;
+    memcpy(out, field, length + 1);
+    return 0;
+}

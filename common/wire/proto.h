@@ -1,0 +1,34 @@
+/**
+ * Unpacking protobuf-c messages that a stranger sent, without the heap: all parts of one message come from an arena of
+ * fixed size in the caller's frame. A message that does not fit is refused. Internal to common/wire.
+ */
+#ifndef WEIR_COMMON_WIRE_PROTO_H
+#define WEIR_COMMON_WIRE_PROTO_H
+
+#include "common/base/bytes.h"
+
+#include <protobuf-c/protobuf-c.h>
+
+enum { WEIR_PROTO_ARENA_BYTES = 32768 };
+
+struct weir_proto_arena {
+    ProtobufCAllocator allocator;
+    size_t used;
+    bool full; /* an allocation was refused */
+    _Alignas(16) uint8_t bytes[WEIR_PROTO_ARENA_BYTES];
+};
+
+/** Prepare an empty arena; its memory need not be initialised. */
+void weir_proto_arena_init(struct weir_proto_arena *arena);
+
+/**
+ * Unpack @bytes; *@ret lives as long as @arena, there is nothing to free.
+ * WEIR_EFORMAT; WEIR_ELIMIT when it has more parts than the arena holds.
+ */
+int weir_proto_unpack(struct weir_proto_arena *arena, const ProtobufCMessageDescriptor *type, struct weir_view bytes,
+                      ProtobufCMessage **ret);
+
+/** Copy a string field to @out of @size bytes. WEIR_EFORMAT when it is too long. */
+int weir_proto_text(const char *field, char *out, size_t size);
+
+#endif

@@ -1,0 +1,398 @@
+#include "common/base/err.h"
+#include "common/base/mem.h"
+#include "common/wire/batch.h"
+#include "common/wire/body.h"
+
+#include "tests/support/cmocka.h"
+
+/** A small generator of our own: the same numbers on every machine. */
+static uint64_t random_next(uint64_t *seed)
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    return *seed;
+}
+
+/** A value of @bytes bytes whose distribution, one of six, leads to another encoding. */
+static uint64_t random_value(uint64_t *seed, uint32_t style, uint32_t bytes)
+{
+    uint64_t any = random_next(seed);
+    uint64_t mask = bytes >= 8 ? UINT64_MAX : (1ull << 8 * bytes) - 1;
+    switch (style) {
+    case 0: return 0x1234567890abcdefull & mask;                            /* constant */
+    case 1: return any % 200;                                               /* narrow */
+    case 2: return ((0x00fedcba98000000ull & mask) | (any & 0x1ff)) & mask; /* a common high part */
+    case 3: return (any % 12) * 0x0001000100010001ull & mask;               /* few distinct */
+    case 4: return any >> (any & 63) & mask;                                /* any width */
+    default: return any & mask;
+    }
+}
+
+static struct weir_ip random_ip(uint64_t *seed, uint32_t style)
+{
+    uint64_t any = random_next(seed);
+    uint8_t bytes[16] = {0x20, 0x01, 0x0d, 0xb8};
+    switch (style) {
+    case 0: weir_store_u32be(bytes + 12, 7); return weir_ip_from_v6(bytes);
+    case 1: weir_store_u32be(bytes + 12, 0x0a000001); return weir_ip_from_v4(bytes + 12);
+    case 2: weir_store_u32be(bytes + 12, 0x0a000000 + (uint32_t)(any % 40)); return weir_ip_from_v4(bytes + 12);
+    case 3: weir_store_u32be(bytes + 12, (uint32_t)any); return weir_ip_from_v4(bytes + 12);
+    case 4: weir_store_u32be(bytes + 12, (uint32_t)(any % 40)); return weir_ip_from_v6(bytes);
+    default: /* mixed */
+        weir_store_u64be(bytes + 8, any);
+        return any & 1 ? weir_ip_from_v6(bytes) : weir_ip_from_v4(bytes + 12);
+    }
+}
+
+static struct weir_batch *random_batch(uint64_t *seed, uint32_t count)
+{
+    struct weir_batch *batch = NULL;
+    assert_int_equal(weir_batch_create(WEIR_BATCH_MOST, &batch), 0);
+    batch->source.exporter = random_ip(seed, (uint32_t)(random_next(seed) % 6));
+    batch->source.domain = (uint32_t)random_next(seed);
+    batch->protocol = WEIR_PROTOCOL_IPFIX;
+    batch->first_received_ms = 1700000000000;
+    batch->last_received_ms = 1700000000200;
+    batch->last_export_ms = 1699999999000;
+    batch->loss = (struct weir_loss){1, 2, 3, 4};
+    uint64_t written = 0;
+    for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
+        if (random_next(seed) % 4 == 0) continue;
+        uint32_t style = (uint32_t)(random_next(seed) % 6);
+        uint8_t *column = weir_batch_touch(batch, f);
+        written |= 1ull << f;
+        for (uint32_t i = 0; i < count; i++) {
+            if (weir_fields[f].is_ip) {
+                struct weir_ip ip = random_ip(seed, style);
+                memcpy(column + i * sizeof ip, &ip, sizeof ip);
+            } else {
+                uint64_t value = random_value(seed, style, weir_fields[f].width);
+                memcpy(column + (size_t)i * weir_fields[f].width, &value, weir_fields[f].width);
+            }
+        }
+    }
+    weir_batch_commit(batch, count, written);
+    return batch;
+}
+
+static void assert_same_flows(const struct weir_batch *a, const struct weir_batch *b)
+{
+    assert_int_equal(a->count, b->count);
+    assert_int_equal(a->present, b->present);
+    for (uint32_t i = 0; i < a->count; i++) {
+        struct weir_flow left;
+        struct weir_flow right;
+        weir_batch_get(a, i, &left);
+        weir_batch_get(b, i, &right);
+        assert_true(weir_flow_equal(&left, &right));
+    }
+}
+
+static void random_batches_come_back_with_every_codec(void **state)
+{
+    (void)state;
+    uint64_t seed = 20240607;
+    const uint32_t counts[] = {1, 2, 7, 63, 64, 300, 1000, WEIR_BATCH_MOST};
+    struct weir_batch_decoder *decoder = NULL;
+    struct weir_batch *got = NULL;
+    assert_int_equal(weir_batch_decoder_create(&decoder), 0);
+    assert_int_equal(weir_batch_create(1, &got), 0);
+    for (int codec = WEIR_CODEC_NONE; codec <= WEIR_CODEC_ZSTD; codec++) {
+        struct weir_batch_encoder *encoder = NULL;
+        assert_int_equal(weir_batch_encoder_create(codec, &encoder), 0);
+        for (uint32_t round = 0; round < 40; round++) {
+            struct weir_batch *batch = random_batch(&seed, counts[round % 8]);
+            struct weir_batch_header header;
+            struct weir_batch_header same;
+            struct weir_buf head = WEIR_BUF_INIT;
+            struct weir_buf body = WEIR_BUF_INIT;
+            assert_int_equal(weir_batch_encode(encoder, batch, &header, &body), 0);
+            assert_int_equal(weir_batch_header_encode(&header, &head), 0);
+            assert_int_equal(weir_batch_header_decode(weir_buf_view(&head), &same), 0);
+            assert_true(body.size <= WEIR_BODY_BYTES_MOST);
+            assert_int_equal(same.totals.flows, batch->count);
+            assert_int_equal(same.present, batch->present);
+            assert_int_equal(same.raw_bytes, header.raw_bytes);
+
+            assert_int_equal(weir_batch_decode(decoder, &same, weir_buf_view(&body), WEIR_COLUMNS_ALL, got), 0);
+            assert_true(weir_batch_check(got));
+            assert_same_flows(got, batch);
+            assert_memory_equal(&got->source, &batch->source, sizeof batch->source);
+            assert_memory_equal(&got->loss, &batch->loss, sizeof batch->loss);
+            assert_int_equal(got->protocol, batch->protocol);
+            assert_int_equal(got->first_received_ms, batch->first_received_ms);
+            assert_int_equal(got->last_received_ms, batch->last_received_ms);
+            assert_int_equal(got->last_export_ms, batch->last_export_ms);
+            weir_buf_fini(&head);
+            weir_buf_fini(&body);
+            weir_batch_destroy(batch);
+        }
+        weir_batch_encoder_destroy(encoder);
+    }
+    weir_batch_destroy(got);
+    weir_batch_decoder_destroy(decoder);
+}
+
+struct encoded {
+    struct weir_batch *batch;
+    struct weir_batch_header header;
+    struct weir_buf body;
+    struct weir_batch_decoder *decoder;
+    struct weir_batch *got;
+};
+
+static struct encoded encode(enum weir_codec codec, struct weir_batch *batch)
+{
+    struct encoded e = {.batch = batch};
+    struct weir_batch_encoder *encoder = NULL;
+    assert_int_equal(weir_batch_encoder_create(codec, &encoder), 0);
+    assert_int_equal(weir_batch_encode(encoder, e.batch, &e.header, &e.body), 0);
+    assert_int_equal(weir_batch_decoder_create(&e.decoder), 0);
+    assert_int_equal(weir_batch_create(1, &e.got), 0);
+    weir_batch_encoder_destroy(encoder);
+    return e;
+}
+
+static void forget(struct encoded *e)
+{
+    weir_batch_destroy(e->batch);
+    weir_batch_destroy(e->got);
+    weir_batch_decoder_destroy(e->decoder);
+    weir_buf_fini(&e->body);
+}
+
+static int decode(struct encoded *e, uint64_t wanted)
+{
+    return weir_batch_decode(e->decoder, &e->header, weir_buf_view(&e->body), wanted, e->got);
+}
+
+static void only_wanted_columns_are_decoded(void **state)
+{
+    (void)state;
+    struct weir_flow flow = {.start_ms = 5, .end_ms = 9, .bytes = 100, .dst_port = 53};
+    struct weir_batch *batch = NULL;
+    assert_int_equal(weir_batch_create(1, &batch), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(weir_batch_append(batch, &flow), 0);
+    struct encoded e = encode(WEIR_CODEC_NONE, batch);
+
+    assert_int_equal(decode(&e, 1ull << WEIR_FIELD_end_ms | 1ull << WEIR_FIELD_proto), 0);
+    assert_int_equal(e.got->present, 1ull << WEIR_FIELD_end_ms); /* though its encoding needs start_ms */
+    assert_int_equal(e.got->count, 3);
+    assert_int_equal(((const int64_t *)e.got->column[WEIR_FIELD_end_ms])[2], 9);
+    assert_int_equal(decode(&e, 0), 0);
+    assert_int_equal(e.got->present, 0);
+    assert_int_equal(e.got->count, 3);
+    forget(&e);
+}
+
+static void a_batch_of_losses_only_has_an_empty_body(void **state)
+{
+    (void)state;
+    struct weir_batch *batch = NULL;
+    assert_int_equal(weir_batch_create(1, &batch), 0);
+    batch->loss.sequence_lost = 12;
+    struct encoded e = encode(WEIR_CODEC_ZSTD, batch);
+    assert_int_equal(e.body.size, 0);
+    assert_int_equal(decode(&e, WEIR_COLUMNS_ALL), 0);
+    assert_int_equal(e.got->count, 0);
+    assert_int_equal(e.got->loss.sequence_lost, 12);
+    forget(&e);
+}
+
+static void an_unknown_column_is_stepped_over(void **state)
+{
+    (void)state;
+    struct weir_flow flow = {.bytes = 100};
+    struct weir_batch *batch = NULL;
+    assert_int_equal(weir_batch_create(1, &batch), 0);
+    assert_int_equal(weir_batch_append(batch, &flow), 0);
+    struct encoded e = encode(WEIR_CODEC_NONE, batch);
+    const uint8_t unknown[] = {
+        0x12, 0x08, 0x08, 0xff, 0x7f, 0x18, 0x09, 0x32, 0x01, 0x55,       /* element 16383 in encoding 9 */
+        0x12, 0x09, 0x08, 0x01, 0x10, 0x09, 0x20, 0x01, 0x32, 0x01, 0x55, /* element 1 of enterprise 9 */
+        0x1a, 0x01, 0x00, 0x21, 0,    0,    0,    0,    0,    0,    0,
+        0,    0x2d, 0,    0,    0,    0, /* fields of a later schema */
+    };
+    weir_buf_append(&e.body, unknown, sizeof unknown);
+    e.header.raw_bytes += sizeof unknown;
+    assert_int_equal(decode(&e, WEIR_COLUMNS_ALL), 0);
+    assert_int_equal(e.got->present, 1ull << WEIR_FIELD_bytes);
+    assert_int_equal(((const uint64_t *)e.got->column[WEIR_FIELD_bytes])[0], 100);
+    forget(&e);
+}
+
+/** Bodies written by hand, of two flows. */
+static void bodies_that_break_the_format_are_refused(void **state)
+{
+    (void)state;
+#define COLUMN(ie, encoding, width, ...) 0x08, ie, 0x18, encoding, 0x20, width, __VA_ARGS__
+    static const struct {
+        const char *what;
+        int rc;
+        uint8_t size;
+        uint8_t bytes[40];
+    } cases[] = {
+        {"bytes, narrow", 0, 14, {0x08, 2, 0x12, 10, COLUMN(1, 1, 1, 0x32, 2, 5, 6)}},
+        {"another count", WEIR_EFORMAT, 14, {0x08, 3, 0x12, 10, COLUMN(1, 1, 1, 0x32, 2, 5, 6)}},
+        {"no count", WEIR_EFORMAT, 12, {0x12, 10, COLUMN(1, 1, 1, 0x32, 2, 5, 6)}},
+        {"data too short", WEIR_EFORMAT, 13, {0x08, 2, 0x12, 9, COLUMN(1, 1, 1, 0x32, 1, 5)}},
+        {"data too long", WEIR_EFORMAT, 15, {0x08, 2, 0x12, 11, COLUMN(1, 1, 1, 0x32, 3, 5, 6, 7)}},
+        {"width 9", WEIR_EFORMAT, 14, {0x08, 2, 0x12, 10, COLUMN(1, 1, 9, 0x32, 2, 5, 6)}},
+        {"wider than the field", WEIR_EFORMAT, 16, {0x08, 2, 0x12, 12, COLUMN(4, 1, 2, 0x32, 4, 5, 0, 6, 0)}},
+        {"constant of width 0", WEIR_EFORMAT, 12, {0x08, 2, 0x12, 8, COLUMN(1, 0, 0, 0x32, 0)}},
+        {"constant of two", WEIR_EFORMAT, 14, {0x08, 2, 0x12, 10, COLUMN(1, 0, 1, 0x32, 2, 5, 6)}},
+        {"duration of bytes", WEIR_EFORMAT, 14, {0x08, 2, 0x12, 10, COLUMN(1, 3, 1, 0x32, 2, 5, 6)}},
+        {"unknown encoding", WEIR_EUNSUPPORTED, 14, {0x08, 2, 0x12, 10, COLUMN(1, 4, 1, 0x32, 2, 5, 6)}},
+        {"column runs past the body", WEIR_EFORMAT, 14, {0x08, 2, 0x12, 11, COLUMN(1, 1, 1, 0x32, 2, 5, 6)}},
+        {"group", WEIR_EFORMAT, 3, {0x08, 2, 0x13}},
+        {"endless number", WEIR_EFORMAT, 12, {0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1}},
+        {"dictionary", 0, 19, {0x08, 2, 0x12, 15, COLUMN(1, 2, 1, 0x3a, 1, 77, 0x40, 1, 0x32, 2, 0, 0)}},
+        {"index past it", WEIR_EFORMAT, 19, {0x08, 2, 0x12, 15, COLUMN(1, 2, 1, 0x3a, 1, 77, 0x40, 1, 0x32, 2, 0, 1)}},
+        {"no entries", WEIR_EFORMAT, 18, {0x08, 2, 0x12, 14, COLUMN(1, 2, 1, 0x3a, 0, 0x40, 1, 0x32, 2, 0, 0)}},
+        {"entry width 0", WEIR_EFORMAT, 17, {0x08, 2, 0x12, 13, COLUMN(1, 2, 1, 0x3a, 1, 77, 0x32, 2, 0, 0)}},
+        {"half an entry", WEIR_EFORMAT, 19, {0x08, 2, 0x12, 15, COLUMN(1, 2, 1, 0x3a, 1, 77, 0x40, 2, 0x32, 2, 0, 0)}},
+        {"address of 5 bytes", WEIR_EFORMAT, 17, {0x08, 2, 0x12, 13, COLUMN(27, 0, 5, 0x32, 5, 1, 2, 3, 4, 5)}},
+        {"address of 4 bytes", 0, 16, {0x08, 2, 0x12, 12, COLUMN(27, 0, 4, 0x32, 4, 1, 2, 3, 4)}},
+        {"column twice",
+         WEIR_EFORMAT,
+         26,
+         {0x08, 2, 0x12, 10, COLUMN(1, 1, 1, 0x32, 2, 5, 6), 0x12, 10, COLUMN(1, 1, 1, 0x32, 2, 5, 6)}},
+        {"end before its start", WEIR_EFORMAT, 30, {0x08, 2,    0x12, 11, 0x08, 0x99, 1,  0x18, 3,    0x20,
+                                                    1,    0x32, 2,    5,  6,    0x12, 11, 0x08, 0x98, 1,
+                                                    0x18, 1,    0x20, 1,  0x32, 2,    5,  6,    0x28, 0}},
+    };
+    struct weir_batch *got = NULL;
+    assert_int_equal(weir_batch_create(1, &got), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        weir_batch_clear(got);
+        int rc = weir_body_decode(weir_view_of(cases[i].bytes, cases[i].size), 2, WEIR_COLUMNS_ALL, got);
+        if (rc != cases[i].rc) fail_msg("%s: %s", cases[i].what, weir_err_name(rc));
+        assert_int_equal(got->count, rc == 0 ? 2 : 0);
+    }
+    weir_batch_destroy(got);
+}
+
+static void every_cut_of_a_body_is_refused(void **state)
+{
+    (void)state;
+    uint64_t seed = 99;
+    for (int codec = WEIR_CODEC_NONE; codec <= WEIR_CODEC_ZSTD; codec++) {
+        struct encoded e = encode(codec, random_batch(&seed, 70));
+        size_t whole = e.body.size;
+        for (size_t size = 0; size < whole; size++) {
+            uint8_t *cut = weir_malloc(size + 1);
+            memcpy(cut, e.body.data, size);
+            assert_true(weir_batch_decode(e.decoder, &e.header, weir_view_of(cut, size), WEIR_COLUMNS_ALL, e.got) < 0);
+            assert_int_equal(e.got->count, 0);
+            if (e.header.codec == WEIR_CODEC_NONE) { /* cut before compression, and the header says so */
+                struct weir_batch_header header = e.header;
+                header.raw_bytes = (uint32_t)size;
+                assert_true(weir_batch_decode(e.decoder, &header, weir_view_of(cut, size), WEIR_COLUMNS_ALL, e.got) <=
+                            0);
+                assert_true(weir_batch_check(e.got));
+            }
+            weir_free(cut);
+        }
+        forget(&e);
+    }
+}
+
+static void a_flipped_byte_never_breaks_the_decoder(void **state)
+{
+    (void)state;
+    uint64_t seed = 7;
+    for (int codec = WEIR_CODEC_NONE; codec <= WEIR_CODEC_ZSTD; codec++) {
+        struct encoded e = encode(codec, random_batch(&seed, 66));
+        for (size_t at = 0; at < e.body.size; at++) {
+            e.body.data[at] ^= 0xff;
+            int rc = decode(&e, WEIR_COLUMNS_ALL);
+            assert_int_equal(e.got->count, rc == 0 ? 66 : 0);
+            assert_true(weir_batch_check(e.got));
+            e.body.data[at] ^= 0xff;
+        }
+        forget(&e);
+    }
+}
+
+static void a_header_with_a_field_out_of_range_is_refused(void **state)
+{
+    (void)state;
+    const struct weir_batch_header good = {.kind = WEIR_RECORD_DATA, .schema = WEIR_SCHEMA, .totals.flows = 10};
+    struct {
+        struct weir_batch_header header;
+        int rc;
+    } cases[] = {
+        {good, 0},
+        {good, WEIR_EFORMAT},
+        {good, WEIR_EFORMAT},
+        {good, WEIR_EVERSION},
+        {good, WEIR_EFORMAT},
+        {good, WEIR_EFORMAT},
+        {good, WEIR_EFORMAT},
+        {good, WEIR_EFORMAT},
+        {good, 0},
+    };
+    cases[1].header.kind = 3;
+    cases[2].header.schema = 0;
+    cases[3].header.schema = WEIR_SCHEMA + 1;
+    cases[4].header.totals.flows = WEIR_BATCH_MOST + 1;
+    cases[5].header.raw_bytes = WEIR_BODY_RAW_MOST + 1;
+    cases[6].header.lost_to_seq = 1;
+    cases[7].header.kind = WEIR_RECORD_LOSS; /* without a range */
+    cases[8].header = (struct weir_batch_header){
+        .kind = WEIR_RECORD_LOSS, .schema = WEIR_SCHEMA, .totals.flows = 1000000, .lost_to_seq = 9};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct weir_buf head = WEIR_BUF_INIT;
+        struct weir_batch_header got;
+        assert_int_equal(weir_batch_header_encode(&cases[i].header, &head), 0);
+        assert_int_equal(weir_batch_header_decode(weir_buf_view(&head), &got), cases[i].rc);
+        weir_buf_fini(&head);
+    }
+}
+
+static void running_out_of_memory_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    uint64_t seed = 3;
+    struct weir_batch *batch = random_batch(&seed, 100);
+    for (int64_t n = 0;; n++) {
+        struct weir_batch_encoder *encoder = NULL;
+        struct weir_batch_decoder *decoder = NULL;
+        struct weir_batch *got = NULL;
+        struct weir_batch_header header;
+        struct weir_buf body = WEIR_BUF_INIT;
+        weir_mem_fail_after(n);
+        int rc = weir_batch_encoder_create(WEIR_CODEC_LZ4, &encoder);
+        if (rc == 0) rc = weir_batch_decoder_create(&decoder);
+        if (rc == 0) rc = weir_batch_create(1, &got);
+        if (rc == 0) rc = weir_batch_encode(encoder, batch, &header, &body);
+        if (rc == 0) rc = weir_batch_decode(decoder, &header, weir_buf_view(&body), WEIR_COLUMNS_ALL, got);
+        bool failed = weir_mem_failed();
+        weir_mem_fail_after(-1);
+        assert_int_equal(rc, failed ? WEIR_ENOMEM : 0);
+        weir_batch_encoder_destroy(encoder);
+        weir_batch_decoder_destroy(decoder);
+        weir_batch_destroy(got);
+        weir_buf_fini(&body);
+        if (!failed) break;
+    }
+    weir_batch_destroy(batch);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_batches_come_back_with_every_codec),
+        cmocka_unit_test(only_wanted_columns_are_decoded),
+        cmocka_unit_test(a_batch_of_losses_only_has_an_empty_body),
+        cmocka_unit_test(an_unknown_column_is_stepped_over),
+        cmocka_unit_test(bodies_that_break_the_format_are_refused),
+        cmocka_unit_test(every_cut_of_a_body_is_refused),
+        cmocka_unit_test(a_flipped_byte_never_breaks_the_decoder),
+        cmocka_unit_test(a_header_with_a_field_out_of_range_is_refused),
+        cmocka_unit_test(running_out_of_memory_leaves_nothing_behind),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
