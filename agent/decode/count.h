@@ -1,0 +1,68 @@
+/**
+ * What a listener and its decoder count: one row per counter in agent/counters_input.def, which is also a part of the
+ * agent's table of metrics, so that folding them in is one addition per row.
+ */
+#ifndef WEIR_AGENT_DECODE_COUNT_H
+#define WEIR_AGENT_DECODE_COUNT_H
+
+#include "common/flow/flow.h"
+
+/** Why a datagram, or the rest of it, was refused. */
+#define AGENT_REFUSALS(X)                                                                       \
+    X(short, "shorter than the header of its protocol")                                         \
+    X(version, "no version of NetFlow, IPFIX or sFlow that we speak")                           \
+    X(count, "the number of records in the header does not agree with the length")              \
+    X(truncated, "a set, record or sample runs past the end of the datagram")                   \
+    X(set_length, "a set announces fewer bytes than its own header, or more than the datagram") \
+    X(template, "a template breaks its format or announces more fields than allowed")           \
+    X(record, "a record of variable length runs past its set")                                  \
+    X(address, "the address of the sFlow agent has an unknown type")                            \
+    X(limit, "the exporter has more domains than allowed")                                      \
+    X(memory, "out of memory")
+
+enum agent_refusal {
+    AGENT_REFUSAL_NONE = 0,
+#define AGENT_REFUSAL_ENUM(name, text) AGENT_REFUSAL_##name,
+    AGENT_REFUSALS(AGENT_REFUSAL_ENUM)
+#undef AGENT_REFUSAL_ENUM
+        AGENT_REFUSAL_COUNT
+};
+
+/** The name of a refusal as in metrics ("set_length"), "none" for 0. Static memory. */
+const char *agent_refusal_name(enum agent_refusal refusal);
+
+/** What it means, for people. Static memory. */
+const char *agent_refusal_text(enum agent_refusal refusal);
+
+/** Protocols in the order of the rows of counters_input.def. */
+enum agent_protocol {
+    AGENT_PROTOCOL_netflow5,
+    AGENT_PROTOCOL_netflow7,
+    AGENT_PROTOCOL_netflow9,
+    AGENT_PROTOCOL_ipfix,
+    AGENT_PROTOCOL_sflow5,
+    AGENT_PROTOCOL_unknown,
+    AGENT_PROTOCOL_COUNT
+};
+
+enum agent_input_count {
+#define METRIC(id, kind, name, labels, help)     AGENT_INPUT_##id,
+#define METRIC_EACH(id, kind, name, label, help) AGENT_INPUT_##id,
+#include "agent/counters_input.def"
+#undef METRIC
+#undef METRIC_EACH
+    AGENT_INPUT_COUNT
+};
+
+struct agent_decode_counts {
+    uint64_t n[AGENT_INPUT_COUNT];
+};
+
+/** The row of @refusal (not NONE) for @protocol. */
+static inline enum agent_input_count agent_input_refused(enum agent_protocol protocol, enum agent_refusal refusal)
+{
+    return (enum agent_input_count)(AGENT_INPUT_refused_netflow5_short + (int)protocol * (AGENT_REFUSAL_COUNT - 1) +
+                                    (int)refusal - 1);
+}
+
+#endif

@@ -1,0 +1,91 @@
+/**
+ * Decoding: a datagram of an exporter becomes rows in the open batch of its source.
+ *
+ * Pure: no sockets, no clocks. A listener thread owns one decoder, which holds what its exporters taught it (templates,
+ * sampling, sequence numbers), bounded by agent_decoder_conf; what a bound drops is counted. Nothing is allocated per
+ * datagram: only templates, exporters and domains that are new allocate.
+ *
+ * netflow5.c NetFlow v5 and v7; netflow9.c RFC 3954; ipfix.c RFC 7011; sflow5.c sFlow version 5 (sflow.org).
+ */
+#ifndef WEIR_AGENT_DECODE_DECODE_H
+#define WEIR_AGENT_DECODE_DECODE_H
+
+#include "agent/decode/count.h"
+#include "agent/gather.h"
+
+/** What the operator says about the sampling of exporters; the first rule of each kind that matches decides. */
+struct agent_sampling_rule {
+    struct weir_prefix exporters;
+    uint32_t one_in; /* 1: unsampled */
+    bool overrides;  /* true: whatever the exporter says; false: only where it says nothing */
+};
+
+struct agent_decoder_conf {
+    uint32_t most_exporters;                    /* evicted: the one not heard for longest */
+    uint32_t most_domains;                      /* of one exporter */
+    uint32_t most_templates;                    /* of one exporter */
+    uint32_t most_templates_all;                /* of all exporters */
+    uint32_t most_fields;                       /* of one template */
+    uint32_t most_samplers;                     /* of one exporter */
+    size_t most_parked_bytes;                   /* data sets of all exporters that wait for their template */
+    uint32_t parked_ms;                         /* how long one may wait */
+    const struct agent_sampling_rule *sampling; /* lent for the decoder's life */
+    size_t sampling_count;
+};
+
+#define AGENT_DECODER_DEFAULTS                                  \
+    ((struct agent_decoder_conf){.most_exporters = 4096,        \
+                                 .most_domains = 256,           \
+                                 .most_templates = 1024,        \
+                                 .most_templates_all = 16384,   \
+                                 .most_fields = 256,            \
+                                 .most_samplers = 256,          \
+                                 .most_parked_bytes = 4u << 20, \
+                                 .parked_ms = 300000})
+
+struct agent_decoder;
+
+/** A decoder that writes into streams of @gather, which must outlive it. WEIR_ENOMEM. */
+int agent_decoder_create(const struct agent_decoder_conf *conf, struct agent_gather *gather,
+                         struct agent_decoder **ret);
+
+/** Detaches all streams: open batches are handed over, not lost. */
+void agent_decoder_destroy(struct agent_decoder *decoder);
+
+/**
+ * Decode one datagram of @exporter that arrived at @received_ms (wall clock).
+ *
+ * Returns AGENT_REFUSAL_NONE, or why the datagram or a part of it could not be used; what came before the bad part is
+ * kept. Everything is counted (agent_decoder_counts), and refusals travel as loss.undecodable with the source's next
+ * batch.
+ */
+enum agent_refusal agent_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
+                                struct weir_view datagram, int64_t received_ms);
+
+/** Once a second or so: settles sequence gaps that nothing filled and lets go of data sets that waited too long. */
+void agent_decoder_tick(struct agent_decoder *decoder, int64_t now_ms);
+
+/** Our kernel dropped @datagrams of the listener's socket: shared out to the exporters that were heard last. */
+void agent_decoder_socket_drops(struct agent_decoder *decoder, uint64_t datagrams);
+
+/** What was counted since the decoder was made. */
+const struct agent_decode_counts *agent_decoder_counts(const struct agent_decoder *decoder);
+
+/** One (exporter, domain), for people. */
+struct agent_exporter_stat {
+    struct weir_source source;
+    enum weir_protocol protocol; /* of the last datagram */
+    enum weir_sampling_origin sampling_origin;
+    uint32_t sampling_one_in; /* of the last flow; 0 unknown */
+    uint32_t templates;
+    uint64_t datagrams;
+    uint64_t flows;
+    struct weir_loss loss; /* since the exporter was first heard */
+    int64_t last_heard_ms;
+    int64_t last_export_ms;
+};
+
+/** Fill @out with up to @most domains, in no particular order; returns how many there are in all. */
+size_t agent_decoder_exporters(const struct agent_decoder *decoder, struct agent_exporter_stat *out, size_t most);
+
+#endif
