@@ -29,7 +29,7 @@ int weir_keys_write(const struct weir_keys *keys, const char *folder, const char
  * Read a pair from the .key file at @path.
  *
  *   WEIR_ENOTFOUND   there is no such file
- *   WEIR_EDENIED     it cannot be opened, or others may read or write it (mode & 0077)
+ *   WEIR_EDENIED     it cannot be opened, or it is open to others: more than 0600, or 0640 where root owns it
  *   WEIR_EFORMAT     it is not a key file, or its halves do not belong together
  *   WEIR_EIO
  */
