@@ -9,8 +9,9 @@
 #include <lz4.h>
 #include <zstd.h>
 
-/* Level 1 costs 112 ns a flow and reaches 25 bytes; level 3 half as much again for one byte less. */
-enum { ZSTD_LEVEL = 1, LZ4_ACCELERATION = 1 };
+/* Measured with tests/bench/wire: zstd level 1 takes 115 ns a flow to reach 22.5 bytes; lz4 takes 50 ns to reach 26.8,
+ * with acceleration 4 it takes 34 ns to reach 27.9. */
+enum { ZSTD_LEVEL = 1, LZ4_ACCELERATION = 4 };
 
 static const char *const codec_names[] = {
     [WEIR_CODEC_NONE] = "none", [WEIR_CODEC_LZ4] = "lz4", [WEIR_CODEC_ZSTD] = "zstd"};

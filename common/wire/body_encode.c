@@ -1,8 +1,8 @@
 /*
  * How a column is encoded is decided by two passes that the compiler vectorises (the OR of all values, and the OR of
  * their differences from the first): they give the width, and the high bits that all values share. Time columns use the
- * true minimum, because their values cross powers of two. A dictionary is tried where it would win clearly, and given
- * up as soon as it has more entries than that.
+ * true minimum, because their values cross powers of two. A dictionary is tried where it would win clearly, and but
+ * only if a sample, counted without branches, does not say that there are too many values.
  */
 #include "common/wire/body.h"
 
@@ -12,7 +12,9 @@ enum {
     COLUMN_OVERHEAD = 64,   /* tags, lengths and numbers of a column, and what stores of 8 bytes reach past its end */
     DICTIONARY_MOST = 256,  /* entries: an index is one byte */
     DICTIONARY_SLOTS = 512, /* of the hash table; a power of two */
-    DICTIONARY_ROWS = 64    /* batches with fewer flows are not worth it */
+    DICTIONARY_ROWS = 64,   /* batches with fewer flows are not worth it */
+    SAMPLE_ROWS = 512,      /* looked at before one is tried */
+    SAMPLE_MARKS = 1024
 };
 
 enum wire_type { WIRE_VARINT = 0, WIRE_BYTES = 2 };
@@ -61,12 +63,17 @@ struct dictionary {
     uint16_t slot[DICTIONARY_SLOTS]; /* entry + 1, 0 free */
 };
 
-static uint32_t slot_of(uint64_t high, uint64_t low)
+static inline uint64_t hash_of(uint64_t high, uint64_t low)
 {
-    return (uint32_t)((low ^ high * 0xc2b2ae3d27d4eb4full) * 0x9e3779b97f4a7c15ull >> 55);
+    return (low ^ high * 0xc2b2ae3d27d4eb4full) * 0x9e3779b97f4a7c15ull;
 }
 
-_Static_assert(DICTIONARY_SLOTS == 1 << (64 - 55), "slot_of yields an index of the slots");
+static inline uint32_t slot_of(uint64_t high, uint64_t low)
+{
+    return (uint32_t)(hash_of(high, low) >> (64 - 9));
+}
+
+_Static_assert(DICTIONARY_SLOTS == 1 << 9, "nine bits of the hash choose a slot");
 
 /** The index of a value, added if it is new; -1 when it would be one entry too many. */
 static inline int dictionary_index(struct dictionary *dict, uint32_t most, uint64_t high, uint64_t low)
@@ -93,6 +100,31 @@ static uint32_t dictionary_most(uint32_t count, uint32_t width)
     return most > DICTIONARY_MOST ? DICTIONARY_MOST : most;
 }
 
+/** Where the hashes of a sample of values were: at least so many different values there are. */
+struct marks {
+    uint8_t seen[SAMPLE_MARKS];
+};
+
+static inline void mark(struct marks *marks, uint64_t high, uint64_t low)
+{
+    marks->seen[hash_of(high, low) >> (64 - 10)] = 1;
+}
+
+_Static_assert(SAMPLE_MARKS == 1 << 10, "ten bits of the hash choose a mark");
+
+static uint32_t marks_count(const struct marks *marks)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < SAMPLE_MARKS; i++)
+        count += marks->seen[i];
+    return count;
+}
+
+static uint32_t sample_rows(uint32_t count)
+{
+    return count < SAMPLE_ROWS ? count : SAMPLE_ROWS;
+}
+
 /* The values of a column as numbers, for each width that fields.def has. */
 #define FOR_EACH_WIDTH(X) X(8, uint8_t) X(16, uint16_t) X(32, uint32_t) X(64, uint64_t)
 
@@ -113,6 +145,11 @@ static uint32_t dictionary_most(uint32_t count, uint32_t width)
     static bool index_##bits(const void *column, uint32_t count, uint32_t most, struct dictionary *dict, uint8_t *out) \
     {                                                                                                                  \
         const type *value = column;                                                                                    \
+        struct marks marks = {{0}};                                                                                    \
+        if (most == 0) return false;                                                                                   \
+        for (uint32_t i = 0; i < sample_rows(count); i++)                                                              \
+            mark(&marks, 0, value[i]);                                                                                 \
+        if (marks_count(&marks) > most) return false;                                                                  \
         memset(dict->slot, 0, sizeof dict->slot);                                                                      \
         dict->entries = 0;                                                                                             \
         for (uint32_t i = 0; i < count; i++) {                                                                         \
@@ -321,6 +358,14 @@ _Static_assert(sizeof(struct halves) == sizeof(struct weir_ip), "an address is t
 static bool index_ips(const struct weir_ip *ip, uint32_t count, bool v4, struct dictionary *dict, uint8_t *out)
 {
     uint32_t most = dictionary_most(count, v4 ? V4_BYTES : V6_BYTES);
+    struct marks marks = {{0}};
+    if (most == 0) return false;
+    for (uint32_t i = 0; i < sample_rows(count); i++) {
+        struct halves halves = halves_of(&ip[i]);
+        mark(&marks, halves.high, halves.low);
+    }
+    if (marks_count(&marks) > most) return false;
+
     memset(dict->slot, 0, sizeof dict->slot);
     dict->entries = 0;
     for (uint32_t i = 0; i < count; i++) {
