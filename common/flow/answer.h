@@ -2,8 +2,9 @@
  * An answer: rows and how good they are. An aggregator fills one; the console merges those of all aggregators, cuts and
  * sorts. Merging is commutative and associative (tests prove it), so a chunk of an answer is an answer too.
  *
- * The bounded life of an answer: at most WEIR_QUESTION_GROUPS_MOST groups are kept apart, what comes after is summed in
- * @other and its size is the error bound; totals are always exact sums of everything that matched.
+ * An answer is bounded: at most WEIR_QUESTION_GROUPS_MOST groups (WEIR_QUESTION_CELLS_MOST steps of groups, for a series)
+ * are kept apart; what comes after is summed in @other, and its size is added to the error bound. Totals are always exact
+ * sums of everything that matched.
  *
  * One thread at a time.
  */
@@ -118,7 +119,10 @@ struct weir_names {
     struct weir_table index;
 };
 
-enum { WEIR_NAMES_MOST = 65536 };
+enum {
+    WEIR_NAMES_MOST = 65536,
+    WEIR_ANSWER_EXPORTERS_MOST = 100000, /* and nodes, and sources: rows beyond are dropped and @clipped says so */
+};
 
 struct weir_answer {
     enum weir_shape shape;
@@ -131,8 +135,8 @@ struct weir_answer {
     int64_t step_ms;
 
     struct weir_names names;
-    struct weir_table groups;     /* of weir_answer_row without its counts -> counts; emptied by weir_answer_rank */
-    uint64_t groups_seen;         /* at least this many groups matched */
+    struct weir_table groups;     /* key and time -> counts; emptied by weir_answer_rank */
+    struct weir_table picks;      /* keys of the question's picks; empty when there are none */
     struct weir_answer_row *rows; /* ranked; NULL before weir_answer_rank */
     size_t row_count;
     struct weir_counts total; /* of everything that matched */
@@ -142,13 +146,16 @@ struct weir_answer {
     struct weir_answer_flow *flows; /* in order; at most @limit */
     size_t flow_count;
     size_t flow_capacity;
+    bool flows_ranked;
     bool more; /* there are more flows than @limit */
     struct weir_answer_exporter *exporters;
     size_t exporter_count;
     size_t exporter_capacity;
+    struct weir_table exporter_index;
     struct weir_answer_node *nodes;
     size_t node_count;
     size_t node_capacity;
+    struct weir_table node_index;
     struct weir_answer_source *sources;
     size_t source_count;
     size_t source_capacity;
@@ -200,14 +207,19 @@ int weir_answer_add(struct weir_answer *answer, const union weir_value key[WEIR_
 int weir_answer_count(struct weir_answer *answer, const union weir_value key[WEIR_QUESTION_DIMS_MOST], int64_t time_ms,
                       const struct weir_counts *counts);
 
-/** Append a copy; FLOWS keeps the first @limit in the order of the question. WEIR_ENOMEM. */
+/** Keep a copy if the flow is among the first @limit in the order of the question; else set @more. WEIR_ENOMEM. */
 int weir_answer_add_flow(struct weir_answer *answer, const struct weir_answer_flow *flow);
-/** Would a flow at @place still be kept? Lets a scan stop early. */
+
+/** Would a flow at @place be kept? Lets a scan stop early. */
 bool weir_answer_wants_flow(const struct weir_answer *answer, const struct weir_place *place);
-/** Rows of one source and agent are summed. WEIR_ENOMEM. */
+
+/** Add a source; rows of one source, site and agent are summed. WEIR_ENOMEM. */
 int weir_answer_add_exporter(struct weir_answer *answer, const struct weir_answer_exporter *exporter);
-/** Of two rows of one role and name the one heard last stays; what both counted is summed. WEIR_ENOMEM. */
+
+/** Add a node; of two rows of one role and name the one heard last stays, with what both counted summed. WEIR_ENOMEM. */
 int weir_answer_add_node(struct weir_answer *answer, const struct weir_answer_node *node);
+
+/** Add who was asked. WEIR_ENOMEM. */
 int weir_answer_add_source(struct weir_answer *answer, const struct weir_answer_source *source);
 
 /**
@@ -217,9 +229,11 @@ int weir_answer_add_source(struct weir_answer *answer, const struct weir_answer_
 int weir_answer_merge(struct weir_answer *into, const struct weir_answer *from);
 
 /**
- * Turn the groups into @rows: the best @groups of them (a series is ranked by its groups' sums over time), sorted; the
- * others are added to @other. With @partial (an aggregator, whose answer will be merged) the biggest group that was cut
- * goes into the error bound, unless groups do not reach over shards. WEIR_ENOMEM: nothing has changed.
+ * Put everything in order. Groups become @rows: the best @groups of them (a series is ranked by its groups' sums over
+ * time, and its rows are in the order of groups, then time); the others are added to @other. With @partial (an
+ * aggregator, whose answer will be merged) the biggest group that was cut goes into the error bound, unless groups do not
+ * reach over shards; and nothing is cut when the smallest are wanted, since the smallest here may be big elsewhere.
+ * WEIR_ENOMEM: nothing has changed.
  */
 int weir_answer_rank(struct weir_answer *answer, uint32_t groups, bool partial);
 

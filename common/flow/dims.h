@@ -92,6 +92,12 @@ const char *weir_dim_format(enum weir_dim dim, const union weir_value *value, ch
 /** Read a value as weir_dim_format writes it, or as a plain number. WEIR_EFORMAT; WEIR_EUNSUPPORTED for a TEXT. */
 int weir_dim_parse(enum weir_dim dim, const char *text, union weir_value *ret);
 
+/** The largest number that a value can be; not for addresses. */
+static inline uint64_t weir_dim_most(enum weir_dim dim)
+{
+    return weir_dims[dim].width >= 8 ? UINT64_MAX : (1ull << 8 * weir_dims[dim].width) - 1;
+}
+
 /** Does a value of this type go into JSON as a number (else as text)? */
 bool weir_dim_is_number(enum weir_dim dim);
 

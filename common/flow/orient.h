@@ -29,10 +29,6 @@ struct weir_oriented {
 
 enum { WEIR_PROTO_ICMP = 1, WEIR_PROTO_TCP = 6, WEIR_PROTO_UDP = 17, WEIR_PROTO_ICMP6 = 58, WEIR_PROTO_SCTP = 132 };
 
-/** Ports of service.def: bit (port % 64) of word (port / 64); which table for a protocol, or NULL. */
-extern const uint64_t weir_service_ports_tcp[1024];
-extern const uint64_t weir_service_ports_udp[1024];
-
 /** The name of a service (proto x 65536 + port), or NULL. Static memory. */
 const char *weir_service_name(uint32_t service);
 
@@ -51,12 +47,16 @@ static inline uint16_t weir_icmp_of(uint8_t proto, uint16_t icmp_type_code, uint
     return icmp_type_code != 0 ? icmp_type_code : dst_port;
 }
 
+/** Is it a port of service.def? A switch: no table to miss the cache in, and a port that is there twice does not build. */
 static inline bool weir_port_is_service(uint8_t proto, uint16_t port)
 {
-    const uint64_t *ports = proto == WEIR_PROTO_TCP   ? weir_service_ports_tcp
-                            : proto == WEIR_PROTO_UDP ? weir_service_ports_udp
-                                                      : NULL;
-    return ports != NULL && ports[port / 64] >> port % 64 & 1;
+    switch ((uint32_t)proto << 16 | port) {
+#define SERVICE(protocol, number, name) case (uint32_t)(protocol) << 16 | (number):
+#include "common/flow/service.def"
+#undef SERVICE
+        return true;
+    default: return false;
+    }
 }
 
 static inline struct weir_oriented weir_orient_icmp(uint8_t proto, uint16_t type_code, bool lower_is_src)

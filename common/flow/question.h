@@ -13,6 +13,7 @@ enum {
     WEIR_QUESTION_LIMIT_MOST = 10000,   /* rows (groups, for a series) that one may ask for */
     WEIR_QUESTION_STEPS_MOST = 100000,  /* steps of a series */
     WEIR_QUESTION_GROUPS_MOST = 100000, /* groups that are kept apart while answering; the rest is summed as "other" */
+    WEIR_QUESTION_CELLS_MOST = 1000000, /* steps of all groups of a series */
     WEIR_QUESTION_SHARDS = 128          /* as WEIR_SHARDS; checked where both are known */
 };
 
@@ -57,6 +58,14 @@ struct weir_question {
     bool has_cursor;                            /* FLOWS: only rows after this place */
     struct weir_place cursor;                   /* in the order of the question (ascending or not) */
     char *filter;                               /* owned; NULL or "": any */
+    /*
+     * SERIES: only these groups are kept apart, the rest is "other". The console finds them by asking for a table first,
+     * so that an aggregator need not keep every step of every group. Owned; TEXT dimensions are indices of @pick_names.
+     */
+    uint32_t pick_count;
+    union weir_value (*picks)[WEIR_QUESTION_DIMS_MOST];
+    uint32_t pick_name_count;
+    char **pick_names;
 };
 
 /** A question with nothing asked yet: table, everything, by bytes, ten rows, all shards, two seconds. */
@@ -68,6 +77,10 @@ int weir_question_copy(struct weir_question *to, const struct weir_question *fro
 
 /** Replace the filter text by a copy of @text. WEIR_ENOMEM. */
 int weir_question_set_filter(struct weir_question *question, const char *text, size_t size);
+
+/** Add a group to keep apart; @names: what the indices of TEXT dimensions mean. WEIR_ENOMEM, WEIR_ELIMIT. */
+int weir_question_pick(struct weir_question *question, const union weir_value key[WEIR_QUESTION_DIMS_MOST],
+                       const char *const names[WEIR_QUESTION_DIMS_MOST]);
 
 /** Is it one that can be answered? WEIR_EPARAM or WEIR_ELIMIT with the reason. Does not look into the filter. */
 int weir_question_check(const struct weir_question *question, struct weir_why *why);
