@@ -1,0 +1,77 @@
+/**
+ * Rolling up: batches in, sorted rows of minutes and hours out. Pure: what it holds is derived from batches and is
+ * written with the mark that it covers (roller.h).
+ *
+ * Minutes are summed from flows, hours from minutes. Event time decides the window, within what the commit time makes
+ * believable; bytes and packets of a long flow are spread over the minutes it spans (window.h).
+ *
+ * One thread.
+ */
+#ifndef WEIR_AGGREGATOR_ROLL_H
+#define WEIR_AGGREGATOR_ROLL_H
+
+#include "aggregator/store/row.h"
+
+enum agg_tier { AGG_TIER_1M, AGG_TIER_1H, AGG_TIERS };
+
+/** Milliseconds of a window. */
+int64_t agg_tier_ms(enum agg_tier tier);
+
+/** The columns of a batch that are read (bit per enum weir_field). */
+extern const uint64_t agg_roll_columns;
+
+struct agg_roll_batch {
+    uint32_t shard;
+    int64_t commit_ms;
+    const char *site;
+    const char *agent;
+    const struct weir_batch_header *header;
+    const struct weir_batch *batch; /* NULL when there is no body */
+};
+
+/** What happened to flows since creation. */
+struct agg_roll_counts {
+    uint64_t flows;
+    uint64_t clamped; /* times that were not believed: counted at the nearest that is */
+    uint64_t late;    /* ended more than AGG_LATE_MS before their commit */
+    uint64_t spread;  /* over more than one minute */
+};
+
+struct agg_roll;
+
+/** @seed: of the hashes, so that nobody can choose addresses that collide. WEIR_ENOMEM. */
+int agg_roll_create(uint64_t seed, struct agg_roll **ret);
+void agg_roll_destroy(struct agg_roll *roll);
+
+/** Add a batch to the minutes. WEIR_ENOMEM: nothing of it was added. */
+int agg_roll_add(struct agg_roll *roll, const struct agg_roll_batch *batch);
+
+/** Add the minutes to the hours; they stay. Once between two agg_roll_clear of the minutes. WEIR_ENOMEM: nothing added. */
+int agg_roll_fold(struct agg_roll *roll);
+
+/** Rows held by a tier. */
+size_t agg_roll_rows(const struct agg_roll *roll, enum agg_tier tier);
+
+/** Bytes held by a tier, emitting included. */
+size_t agg_roll_bytes(const struct agg_roll *roll, enum agg_tier tier);
+
+struct agg_roll_sink {
+    void *ctx;
+    /** A row. Negative stops. */
+    int (*row)(void *ctx, struct weir_view key, struct weir_view value);
+    /** All rows of a shard were given. Negative stops. */
+    int (*shard)(void *ctx, uint32_t shard);
+};
+
+/**
+ * Give all rows of a tier, shard by shard, in nearly the order of their keys. A key may come twice. They stay.
+ * WEIR_ENOMEM, or what the sink returned.
+ */
+int agg_roll_emit(struct agg_roll *roll, enum agg_tier tier, const struct agg_roll_sink *sink);
+
+/** Forget the rows of a tier, keep the memory. */
+void agg_roll_clear(struct agg_roll *roll, enum agg_tier tier);
+
+const struct agg_roll_counts *agg_roll_counts(const struct agg_roll *roll);
+
+#endif

@@ -1,0 +1,268 @@
+#include "aggregator/store/row.h"
+
+#include "common/base/err.h"
+
+/* Bits of the mask that an encoded row begins with; a row holds those fields, in this order. */
+enum {
+    FLOWS,
+    PACKETS,
+    BYTES,
+    MORE_PACKETS, /* what scaling adds */
+    MORE_BYTES,
+    PACKETS_VARIANCE,
+    BYTES_VARIANCE,
+    BATCHES,
+    LOST_SEQUENCE,
+    LOST_TEMPLATES,
+    LOST_UNDECODABLE,
+    LOST_SOCKET,
+    LOST_SPOOL,
+    LOST_PACKETS,
+    LOST_BYTES,
+    FIRST_HEARD,
+    LAST_HEARD,
+    LAST_EXPORT,
+    SAMPLING,
+    SAMPLING_ORIGIN,
+    FIELDS
+};
+
+static uint8_t *put_varint(uint8_t *at, uint64_t value)
+{
+    while (value >= 0x80) {
+        *at++ = (uint8_t)(value | 0x80);
+        value >>= 7;
+    }
+    *at++ = (uint8_t)value;
+    return at;
+}
+
+static uint64_t take_varint(struct weir_cursor *c)
+{
+    uint64_t value = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+        uint8_t byte = weir_cursor_u8(c);
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80) return value;
+    }
+    c->ran_out = true;
+    return 0;
+}
+
+static bool is_double(int field)
+{
+    return field == PACKETS_VARIANCE || field == BYTES_VARIANCE;
+}
+
+static uint64_t bits_of(double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static double double_of(uint64_t bits)
+{
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+size_t agg_row_encode(const struct agg_row *row, uint8_t out[AGG_ROW_BYTES_MOST])
+{
+    const struct weir_counts *counts = &row->counts;
+    const uint64_t values[FIELDS] = {
+        [FLOWS] = counts->flows,
+        [PACKETS] = counts->packets,
+        [BYTES] = counts->bytes,
+        [MORE_PACKETS] = counts->scaled_packets - counts->packets,
+        [MORE_BYTES] = counts->scaled_bytes - counts->bytes,
+        [PACKETS_VARIANCE] = bits_of(counts->packets_variance),
+        [BYTES_VARIANCE] = bits_of(counts->bytes_variance),
+        [BATCHES] = row->batches,
+        [LOST_SEQUENCE] = row->lost.sequence,
+        [LOST_TEMPLATES] = row->lost.templates,
+        [LOST_UNDECODABLE] = row->lost.undecodable,
+        [LOST_SOCKET] = row->lost.socket_drops,
+        [LOST_SPOOL] = row->lost.spool,
+        [LOST_PACKETS] = row->lost_packets,
+        [LOST_BYTES] = row->lost_bytes,
+        [FIRST_HEARD] = (uint64_t)row->first_heard_ms,
+        [LAST_HEARD] = (uint64_t)row->last_heard_ms,
+        [LAST_EXPORT] = (uint64_t)row->last_export_ms,
+        [SAMPLING] = row->sampling_one_in,
+        [SAMPLING_ORIGIN] = row->sampling_origin,
+    };
+    uint32_t mask = 0;
+    for (int f = 0; f < FIELDS; f++)
+        mask |= (uint32_t)(values[f] != 0) << f;
+
+    uint8_t *at = put_varint(out, mask);
+    for (uint32_t left = mask; left != 0; left &= left - 1) {
+        int f = __builtin_ctz(left);
+        if (is_double(f)) {
+            weir_store_u64le(at, values[f]);
+            at += 8;
+        } else {
+            at = put_varint(at, values[f]);
+        }
+    }
+    return (size_t)(at - out);
+}
+
+void agg_row_add(const struct agg_row *from, struct agg_row *into)
+{
+    weir_counts_add(&into->counts, &from->counts);
+    into->batches += from->batches;
+    into->lost.sequence += from->lost.sequence;
+    into->lost.templates += from->lost.templates;
+    into->lost.undecodable += from->lost.undecodable;
+    into->lost.socket_drops += from->lost.socket_drops;
+    into->lost.spool += from->lost.spool;
+    into->lost_packets += from->lost_packets;
+    into->lost_bytes += from->lost_bytes;
+    if (from->first_heard_ms != 0 && (into->first_heard_ms == 0 || from->first_heard_ms < into->first_heard_ms))
+        into->first_heard_ms = from->first_heard_ms;
+    if (from->last_heard_ms > into->last_heard_ms ||
+        (from->last_heard_ms == into->last_heard_ms && from->sampling_one_in > into->sampling_one_in)) {
+        into->sampling_one_in = from->sampling_one_in;
+        into->sampling_origin = from->sampling_origin;
+    }
+    if (from->last_heard_ms > into->last_heard_ms) into->last_heard_ms = from->last_heard_ms;
+    if (from->last_export_ms > into->last_export_ms) into->last_export_ms = from->last_export_ms;
+}
+
+static struct agg_row row_of(const uint64_t values[FIELDS])
+{
+    return (struct agg_row){
+        .counts = {.flows = values[FLOWS],
+                   .packets = values[PACKETS],
+                   .bytes = values[BYTES],
+                   .scaled_packets = values[PACKETS] + values[MORE_PACKETS],
+                   .scaled_bytes = values[BYTES] + values[MORE_BYTES],
+                   .packets_variance = double_of(values[PACKETS_VARIANCE]),
+                   .bytes_variance = double_of(values[BYTES_VARIANCE])},
+        .batches = values[BATCHES],
+        .lost = {.sequence = values[LOST_SEQUENCE],
+                 .templates = values[LOST_TEMPLATES],
+                 .undecodable = values[LOST_UNDECODABLE],
+                 .socket_drops = values[LOST_SOCKET],
+                 .spool = values[LOST_SPOOL]},
+        .lost_packets = values[LOST_PACKETS],
+        .lost_bytes = values[LOST_BYTES],
+        .first_heard_ms = (int64_t)values[FIRST_HEARD],
+        .last_heard_ms = (int64_t)values[LAST_HEARD],
+        .last_export_ms = (int64_t)values[LAST_EXPORT],
+        .sampling_one_in = (uint32_t)values[SAMPLING],
+        .sampling_origin = (uint8_t)values[SAMPLING_ORIGIN],
+    };
+}
+
+int agg_row_decode_add(struct weir_view value, struct agg_row *into)
+{
+    struct weir_cursor c = weir_cursor_of(value);
+    uint64_t mask = take_varint(&c);
+    if (c.ran_out || mask >> FIELDS != 0) return WEIR_EFORMAT;
+
+    uint64_t values[FIELDS] = {0};
+    for (uint64_t left = mask; left != 0; left &= left - 1) {
+        int f = __builtin_ctzll(left);
+        if (is_double(f)) {
+            const uint8_t *at = weir_cursor_take(&c, 8);
+            values[f] = at == NULL ? 0 : weir_load_u64le(at);
+        } else {
+            values[f] = take_varint(&c);
+        }
+    }
+    if (c.ran_out || weir_cursor_left(&c) != 0) return WEIR_EFORMAT;
+    struct agg_row row = row_of(values);
+    agg_row_add(&row, into);
+    return 0;
+}
+
+static uint8_t *put_text(uint8_t *at, const char *text)
+{
+    size_t size = strnlen(text, WEIR_NAME_BYTES - 1);
+    *at = (uint8_t)size;
+    memcpy(at + 1, text, size);
+    return at + 1 + size;
+}
+
+static void take_text(struct weir_cursor *c, char out[WEIR_NAME_BYTES])
+{
+    size_t size = weir_cursor_u8(c);
+    const uint8_t *at = size < WEIR_NAME_BYTES ? weir_cursor_take(c, size) : NULL;
+    if (at == NULL) {
+        c->ran_out = true;
+        return;
+    }
+    memcpy(out, at, size);
+    out[size] = '\0';
+}
+
+static void take_ip(struct weir_cursor *c, struct weir_ip *ret)
+{
+    uint8_t family = weir_cursor_u8(c);
+    const uint8_t *at = family == 4 ? weir_cursor_take(c, 4) : family == 6 ? weir_cursor_take(c, 16) : NULL;
+    if (at == NULL)
+        c->ran_out = true;
+    else
+        *ret = family == 4 ? weir_ip_from_v4(at) : weir_ip_from_v6(at);
+}
+
+size_t agg_row_key_encode(const struct agg_row_key *key, uint8_t out[AGG_ROW_KEY_MOST])
+{
+    uint8_t *at = agg_row_put_prefix(out, key->shard, key->table, key->window);
+    switch (key->table) {
+    case AGG_TABLE_SOURCE:
+        at = agg_row_put_ip(at, &key->source.exporter);
+        weir_store_u32be(at, key->source.domain);
+        at[4] = (uint8_t)key->protocol;
+        at = put_text(at + 5, key->site);
+        at = put_text(at, key->agent);
+        break;
+    case AGG_TABLE_PAIR:
+        at = agg_row_put_ip(at, &key->ip[0]);
+        at = agg_row_put_ip(at, &key->ip[1]);
+        break;
+    case AGG_TABLE_SERVICE:
+        at = agg_row_put_ip(at, &key->ip[0]);
+        at[0] = key->proto;
+        weir_store_u16be(at + 1, key->port);
+        at += 3;
+        break;
+    default: at = agg_row_put_ip(at, &key->ip[0]); break;
+    }
+    return (size_t)(at - out);
+}
+
+int agg_row_key_decode(struct weir_view bytes, struct agg_row_key *ret)
+{
+    struct weir_cursor c = weir_cursor_of(bytes);
+    ret->shard = weir_cursor_u16(&c);
+    ret->table = weir_cursor_u8(&c);
+    ret->window = weir_cursor_u32(&c);
+    switch (ret->table) {
+    case AGG_TABLE_SOURCE:
+        take_ip(&c, &ret->source.exporter);
+        ret->source.domain = weir_cursor_u32(&c);
+        ret->protocol = weir_cursor_u8(&c);
+        take_text(&c, ret->site);
+        take_text(&c, ret->agent);
+        break;
+    case AGG_TABLE_SRC:
+    case AGG_TABLE_DST:
+    case AGG_TABLE_SELF: take_ip(&c, &ret->ip[0]); break;
+    case AGG_TABLE_PAIR:
+        take_ip(&c, &ret->ip[0]);
+        take_ip(&c, &ret->ip[1]);
+        break;
+    case AGG_TABLE_SERVICE:
+        take_ip(&c, &ret->ip[0]);
+        ret->proto = weir_cursor_u8(&c);
+        ret->port = weir_cursor_u16(&c);
+        break;
+    default: return WEIR_ECORRUPT;
+    }
+    return c.ran_out || weir_cursor_left(&c) != 0 ? WEIR_ECORRUPT : 0;
+}

@@ -1,0 +1,90 @@
+/**
+ * The rows of rollups as bytes: which tables there are, their keys, and the counters. Counters add, times take the
+ * earlier or later one, the sampling of the source heard last stays: merging is commutative and associative, so rows
+ * can be written in any pieces.
+ */
+#ifndef WEIR_AGGREGATOR_STORE_ROW_H
+#define WEIR_AGGREGATOR_STORE_ROW_H
+
+#include "aggregator/store/key.h"
+#include "common/flow/answer.h"
+
+/** Tables of a tier, as they stand in keys. */
+enum agg_table {
+    AGG_TABLE_SOURCE = 1,  /* exporter, domain, site, protocol, agent; what was lost is here */
+    AGG_TABLE_SRC = 2,     /* src_ip */
+    AGG_TABLE_DST = 3,     /* dst_ip */
+    AGG_TABLE_SELF = 4,    /* the address of flows whose two addresses are one: what SRC and DST count twice */
+    AGG_TABLE_PAIR = 5,    /* src_ip, dst_ip */
+    AGG_TABLE_SERVICE = 6, /* server_ip, proto, server_port */
+    AGG_TABLES
+};
+
+/** A row; what a table does not have is 0. */
+struct agg_row {
+    struct weir_counts counts;
+    /* of AGG_TABLE_SOURCE */
+    uint64_t batches;
+    struct weir_lost lost;
+    uint64_t lost_packets; /* with lost.spool: sums of what a full spool dropped */
+    uint64_t lost_bytes;
+    int64_t first_heard_ms; /* received; 0 none */
+    int64_t last_heard_ms;
+    int64_t last_export_ms;
+    uint32_t sampling_one_in; /* of the batch heard last */
+    uint8_t sampling_origin;
+};
+
+enum { AGG_ROW_BYTES_MOST = 224, AGG_ROW_KEY_MOST = 192 };
+
+/** Merge @from into @into. */
+void agg_row_add(const struct agg_row *from, struct agg_row *into);
+
+/** Write a row; returns its size. A field that is 0 costs nothing. */
+size_t agg_row_encode(const struct agg_row *row, uint8_t out[AGG_ROW_BYTES_MOST]);
+
+/** Add an encoded row to @into. WEIR_EFORMAT: it is none, @into is undefined. Fields of newer versions are refused. */
+int agg_row_decode_add(struct weir_view value, struct agg_row *into);
+
+/** The dimensions of a row; what its table does not have is 0 or "". Texts are copies. */
+struct agg_row_key {
+    uint32_t shard;
+    enum agg_table table;
+    uint32_t window;
+    struct weir_ip ip[2]; /* the address, or server, exporter; the second of a pair */
+    uint8_t proto;
+    uint16_t port;
+    struct weir_source source;
+    enum weir_protocol protocol;
+    char site[WEIR_NAME_BYTES];
+    char agent[WEIR_NAME_BYTES];
+};
+
+/** Append an address: 4 and its four bytes, or 6 and sixteen. Returns the new end. */
+static inline uint8_t *agg_row_put_ip(uint8_t *at, const struct weir_ip *ip)
+{
+    if (weir_ip_is_v4(ip)) {
+        *at = 4;
+        memcpy(at + 1, ip->bytes + 12, 4);
+        return at + 5;
+    }
+    *at = 6;
+    memcpy(at + 1, ip->bytes, 16);
+    return at + 17;
+}
+
+static inline uint8_t *agg_row_put_prefix(uint8_t *at, uint32_t shard, enum agg_table table, uint32_t window)
+{
+    weir_store_u16be(at, (uint16_t)shard);
+    at[2] = (uint8_t)table;
+    weir_store_u32be(at + 3, window);
+    return at + AGG_ROW_PREFIX_BYTES;
+}
+
+/** Write a key; returns its size. */
+size_t agg_row_key_encode(const struct agg_row_key *key, uint8_t out[AGG_ROW_KEY_MOST]);
+
+/** WEIR_ECORRUPT when it is none. */
+int agg_row_key_decode(struct weir_view bytes, struct agg_row_key *ret);
+
+#endif
