@@ -14,7 +14,7 @@
 
 enum {
     SHIP_WINDOW = 8,
-    SHIP_ACTIONS_MOST = 64,
+    SHIP_ACTIONS_MOST = 256,
 
     SHIP_HELLO_RETRY_MS = 1000,
     SHIP_WELCOME_TIMEOUT_MS = 10000,
@@ -23,7 +23,11 @@ enum {
     SHIP_PROGRESS_MS = 5000,
     SHIP_BACKOFF_LEAST_MS = 250,
     SHIP_BACKOFF_MOST_MS = 30000,
-    SHIP_PAUSE_MOST_MS = 60000 /* longest pause that an answer can ask for */
+    SHIP_PAUSE_MOST_MS = 60000, /* longest pause of a lane that an answer can ask for */
+    SHIP_PAUSE_MS = 250,        /* the pause where an answer names none */
+    SHIP_UNSENT_PAUSE_MS = 20,  /* until a socket that was full is tried again */
+    SHIP_GAP_QUIET_MS = 500,    /* the same gap reported again within this time is news of old */
+    SHIP_STABLE_MS = 10000      /* a session this old, or one that acknowledged something, resets the back-off */
 };
 
 /** The record that holds a sequence number: a LOSS record stands for several of them. */
@@ -40,7 +44,6 @@ struct ship_conf {
     uint64_t instance; /* random per process */
     uint64_t seed;     /* for the jitter of the back-off */
     uint32_t brokers;  /* how many there are, from 1 */
-    bool auto_renew;   /* begin a new incarnation when the owners have lost what they had acknowledged */
     ship_span_fn *span;
     void *span_ctx;
 };
@@ -50,10 +53,9 @@ enum ship_event_kind {
     SHIP_EVENT_MSG,    /* @msg came from the broker */
     SHIP_EVENT_LANE,   /* start: lane @shard has the synced records @first_avail..@next-1 */
     SHIP_EVENT_SYNCED, /* lane @shard is synced up to @next-1; a lane that is new begins at 1 */
-    SHIP_EVENT_LOST,   /* records that were not sent yet became LOSS records: look them up again */
     SHIP_EVENT_UNSENT, /* the socket did not take record @seq of lane @shard: later */
     SHIP_EVENT_UNFIT,  /* record @seq cannot be sent: damaged on disk, or larger than the session allows */
-    SHIP_EVENT_RENEWED /* SHIP_RENEW was done, the incarnation is @inc; SHIP_EVENT_LANE follow for all lanes */
+    SHIP_EVENT_RENEWED /* SHIP_RENEW was done, the incarnation is @inc; SHIP_EVENT_LANE follows for each lane in use */
 };
 
 struct ship_event {
@@ -79,10 +81,11 @@ enum ship_action_kind {
 
 enum ship_alarm {
     SHIP_ALARM_NONE,
-    SHIP_ALARM_REJECTED,   /* the broker does not want us (session) or this lane's source */
-    SHIP_ALARM_SCHEMA,     /* the owners cannot read our encoding yet: the lane waits for the next session */
-    SHIP_ALARM_REGRESSED,  /* the owners lost records that they had acknowledged */
-    SHIP_ALARM_ROLLED_BACK /* our spool is older than what the owners have: restored from a copy? */
+    SHIP_ALARM_REJECTED,    /* the broker does not want us (session) or this lane's source */
+    SHIP_ALARM_SCHEMA,      /* the owners cannot read our encoding yet: the lane waits for the next session */
+    SHIP_ALARM_REGRESSED,   /* the owners lost records that they had acknowledged, or accept them as lost first */
+    SHIP_ALARM_ROLLED_BACK, /* our spool is older than what the owners have: restored from a copy? */
+    SHIP_ALARMS
 };
 
 struct ship_action {
@@ -113,9 +116,12 @@ struct ship_state {
     uint32_t in_flight;
     uint32_t max_bytes; /* of header + body in this session */
     uint64_t welcomes;
-    uint64_t resent; /* records sent again */
+    uint64_t sent;     /* records, the repeated ones included */
+    uint64_t resent;   /* records sent again */
+    uint64_t timeouts; /* lanes without progress for SHIP_PROGRESS_MS */
     uint64_t failovers;
-    uint64_t nacks[WEIR_CODES];
+    uint64_t nacks[WEIR_CODES]; /* refusals by reason */
+    uint64_t alarms[SHIP_ALARMS];
 };
 
 struct ship_core;
