@@ -134,9 +134,9 @@ static int set_int(const struct weir_option *option, void *conf, int64_t value, 
 /** Parse text of a size or a duration as the option says. */
 static int quantity(const struct weir_option *option, const char *text, uint64_t *ret)
 {
-    if (option->type == WEIR_OPTION_SIZE) return weir_size_parse(text, ret);
+    if (option->type == WEIR_OPTION_SIZE) return weir_conf_size_parse(text, ret);
     int64_t ms;
-    int rc = weir_duration_parse(text, &ms);
+    int rc = weir_conf_duration_parse(text, &ms);
     if (rc == 0) *ret = (uint64_t)ms;
     return rc;
 }
@@ -422,8 +422,8 @@ static void print_value(const struct weir_option *option, const void *conf, int 
     case WEIR_OPTION_DURATION:
         memcpy(&number, at, sizeof number);
         weir_buf_u8(out, '"');
-        if (option->type == WEIR_OPTION_SIZE) weir_size_print((uint64_t)number, out);
-        if (option->type == WEIR_OPTION_DURATION) weir_duration_print(number, out);
+        if (option->type == WEIR_OPTION_SIZE) weir_conf_size_print((uint64_t)number, out);
+        if (option->type == WEIR_OPTION_DURATION) weir_conf_duration_print(number, out);
         weir_buf_u8(out, '"');
         return;
     case WEIR_OPTION_STRINGS:

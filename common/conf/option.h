@@ -90,14 +90,14 @@ void weir_conf_print(const struct weir_schema *schema, const void *conf, bool wi
 const struct weir_option *weir_conf_fixed_change(const struct weir_schema *schema, const void *a, const void *b);
 
 /** "64MiB" -> bytes. A unit is needed except for 0. WEIR_EFORMAT, WEIR_ELIMIT above 2^63-1. */
-int weir_size_parse(const char *text, uint64_t *ret);
+int weir_conf_size_parse(const char *text, uint64_t *ret);
 
 /** "200ms", "1h30m" -> milliseconds. A unit is needed except for 0. WEIR_EFORMAT, WEIR_ELIMIT above 2^63-1. */
-int weir_duration_parse(const char *text, int64_t *ret_ms);
+int weir_conf_duration_parse(const char *text, int64_t *ret_ms);
 
 /** The shortest exact text of a size or a duration, appended. */
-void weir_size_print(uint64_t bytes, struct weir_buf *out);
-void weir_duration_print(int64_t ms, struct weir_buf *out);
+void weir_conf_size_print(uint64_t bytes, struct weir_buf *out);
+void weir_conf_duration_print(int64_t ms, struct weir_buf *out);
 
 /** Index of @word in "a|b|c", or WEIR_ENOTFOUND. */
 int weir_choice_index(const char *words, const char *word);

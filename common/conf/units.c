@@ -81,12 +81,12 @@ static void quantity_print(uint64_t value, const struct unit *units, struct weir
     weir_buf_printf(out, "%" PRIu64 "%s", value / units->factor, units->name);
 }
 
-int weir_size_parse(const char *text, uint64_t *ret)
+int weir_conf_size_parse(const char *text, uint64_t *ret)
 {
     return quantity_parse(text, sizes, false, ret);
 }
 
-int weir_duration_parse(const char *text, int64_t *ret_ms)
+int weir_conf_duration_parse(const char *text, int64_t *ret_ms)
 {
     uint64_t ms;
     int rc = quantity_parse(text, durations, true, &ms);
@@ -95,12 +95,12 @@ int weir_duration_parse(const char *text, int64_t *ret_ms)
     return 0;
 }
 
-void weir_size_print(uint64_t bytes, struct weir_buf *out)
+void weir_conf_size_print(uint64_t bytes, struct weir_buf *out)
 {
     quantity_print(bytes, sizes, out);
 }
 
-void weir_duration_print(int64_t ms, struct weir_buf *out)
+void weir_conf_duration_print(int64_t ms, struct weir_buf *out)
 {
     quantity_print((uint64_t)ms, durations, out);
 }

@@ -151,17 +151,17 @@ static void sizes_and_durations_are_read_and_printed_with_their_units(void **sta
     struct weir_buf out = WEIR_BUF_INIT;
     for (size_t i = 0; i < sizeof durations / sizeof durations[0]; i++) {
         int64_t ms = -1;
-        assert_int_equal(weir_duration_parse(durations[i].text, &ms), 0);
+        assert_int_equal(weir_conf_duration_parse(durations[i].text, &ms), 0);
         assert_int_equal(ms, durations[i].ms);
         weir_buf_clear(&out);
-        weir_duration_print(ms, &out);
+        weir_conf_duration_print(ms, &out);
         assert_string_equal(weir_buf_cstr(&out), durations[i].printed);
     }
     uint64_t bytes = 0;
-    assert_int_equal(weir_size_parse("5GB", &bytes), 0);
+    assert_int_equal(weir_conf_size_parse("5GB", &bytes), 0);
     assert_int_equal(bytes, 5000000000);
     weir_buf_clear(&out);
-    weir_size_print(bytes, &out);
+    weir_conf_size_print(bytes, &out);
     assert_string_equal(weir_buf_cstr(&out), "5GB");
     weir_buf_fini(&out);
 
@@ -169,9 +169,9 @@ static void sizes_and_durations_are_read_and_printed_with_their_units(void **sta
         "", "5", "-1s", "s", "1.5s", "1 s", "1x", "1s ", "99999999999999999999s", "9223372036854775807s"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         int64_t ms;
-        assert_true(weir_duration_parse(bad[i], &ms) < 0);
+        assert_true(weir_conf_duration_parse(bad[i], &ms) < 0);
     }
-    assert_int_equal(weir_size_parse("1MiB1KiB", &bytes), WEIR_EFORMAT);
+    assert_int_equal(weir_conf_size_parse("1MiB1KiB", &bytes), WEIR_EFORMAT);
 }
 
 int main(void)
