@@ -150,7 +150,8 @@ static void check_drained(void *ctx)
     if (!run->leaving) return;
     bool done = run->program->drained == NULL || run->program->drained(run->self);
     if (!done && weir_mono_ms() < run->leave_mono_ms) return;
-    weir_log(done ? WEIR_LOG_INFO : WEIR_LOG_WARN, done ? "drain.done" : "drain.late", "");
+    weir_log(done ? WEIR_LOG_INFO : WEIR_LOG_WARN, done ? "drain.done" : "drain.late", "program=%s",
+             run->program->name);
     weir_loop_stop(run->loop);
 }
 
