@@ -79,14 +79,15 @@ struct piece {
     uint64_t bytes;
 };
 
-/** One row to be emitted: where it is, and enough of its key to sort by. */
+/** One row to be emitted: where it is, and the begin of its key as numbers to sort by. */
 struct sorted {
-    uint64_t near; /* addresses: order within a window */
-    uint32_t far;  /* shard 8 bits, table 3, sampled 1, window 20 (from the earliest) */
-    uint32_t slot; /* of the row in its table */
+    uint64_t near; /* addresses, ports: the order within a window */
+    uint32_t far;  /* shard 8 bits, table 3, window 21 (from the earliest) */
+    uint32_t slot; /* of the row in its table; the highest bit says that it is the sampled one */
 };
 
-enum { FAR_SHARD = 24, FAR_TABLE = 21, FAR_SAMPLED = 20, FAR_WINDOWS = 1 << 20 };
+enum { FAR_SHARD = 24, FAR_TABLE = 21, FAR_WINDOWS = 1 << 21 };
+#define SLOT_SAMPLED (1u << 31)
 
 struct agg_roll {
     uint64_t seed;
@@ -617,22 +618,26 @@ void agg_roll_clear(struct agg_roll *roll, enum agg_tier tier)
     }
 }
 
-/** The part of an address that tells it from its neighbours best, to sort by. */
-static inline uint64_t near_of(const struct weir_ip *ip)
+/*
+ * Sort keys agree with the order of stored keys as far as they reach: IPv4 before IPv6, then the address, then as much
+ * of what follows as there is room for.
+ */
+static inline uint64_t near_of(const struct weir_ip *ip, uint32_t next31)
 {
-    return weir_ip_is_v4(ip) ? (uint64_t)weir_load_u32be(ip->bytes + 12) << 32 : weir_load_u64be(ip->bytes);
+    if (!weir_ip_is_v4(ip)) return 1ull << 63 | weir_load_u64be(ip->bytes) >> 1;
+    return (uint64_t)weir_load_u32be(ip->bytes + 12) << 31 | next31;
 }
 
 static uint64_t near_of_key(enum agg_table table, const void *key)
 {
     if (table == AGG_TABLE_PAIR) {
         const struct pair_key *pair = key;
-        uint64_t src = near_of(&pair->src);
-        return weir_ip_is_v4(&pair->src) ? src | near_of(&pair->dst) >> 32 : src;
+        uint32_t dst = weir_ip_is_v4(&pair->dst) ? weir_load_u32be(pair->dst.bytes + 12) >> 2
+                                                 : 1u << 30 | weir_load_u32be(pair->dst.bytes) >> 2;
+        return near_of(&pair->src, dst);
     }
     const struct ip_key *ip = key;
-    if (table == AGG_TABLE_SERVICE) return near_of(&ip->ip) ^ ((uint64_t)ip->head.proto << 16 | ip->head.port);
-    return near_of(&ip->ip);
+    return near_of(&ip->ip, table == AGG_TABLE_SERVICE ? (uint32_t)ip->head.proto << 16 | ip->head.port : 0);
 }
 
 static int reserve_sorted(struct agg_roll *roll, size_t count)
@@ -646,13 +651,11 @@ static int reserve_sorted(struct agg_roll *roll, size_t count)
     return roll->sorted_capacity == 0 ? WEIR_ENOMEM : 0;
 }
 
-/* The last two bytes of an order within a window are left out: neighbours need not be in order. */
-enum { NEAR_DIGITS = 6, DIGITS = NEAR_DIGITS + 4 };
+enum { NEAR_DIGITS = 8, DIGITS = NEAR_DIGITS + 4 };
 
 static inline unsigned digit_of(const struct sorted *at, int digit)
 {
-    return digit < NEAR_DIGITS ? (uint8_t)(at->near >> 8 * (digit + 2))
-                               : (uint8_t)(at->far >> 8 * (digit - NEAR_DIGITS));
+    return digit < NEAR_DIGITS ? (uint8_t)(at->near >> 8 * digit) : (uint8_t)(at->far >> 8 * (digit - NEAR_DIGITS));
 }
 
 /** Sort by far, then near: least digit first, passing over digits that are the same in all. */
@@ -704,14 +707,19 @@ static size_t list_rows(struct agg_roll *roll, const struct tier *tier, enum agg
     const struct key_head *head;
     size_t at = 0;
     while ((head = weir_table_next(from, &at, NULL)) != NULL) {
-        assert(head->window - first_window < FAR_WINDOWS);
-        roll->sorted[count++] =
-            (struct sorted){.near = table == AGG_TABLE_SOURCE ? 0 : near_of_key(table, head),
-                            .far = (uint32_t)head->shard << FAR_SHARD | (uint32_t)table << FAR_TABLE |
-                                   (uint32_t)sampled << FAR_SAMPLED | (head->window - first_window),
-                            .slot = (uint32_t)(at - 1)};
+        assert(head->window - first_window < FAR_WINDOWS && at <= SLOT_SAMPLED);
+        roll->sorted[count++] = (struct sorted){.near = table == AGG_TABLE_SOURCE ? 0 : near_of_key(table, head),
+                                                .far = (uint32_t)head->shard << FAR_SHARD |
+                                                       (uint32_t)table << FAR_TABLE | (head->window - first_window),
+                                                .slot = (uint32_t)(at - 1) | (sampled ? SLOT_SAMPLED : 0)};
     }
     return count;
+}
+
+static inline const uint8_t *slot_of(const struct tier *tier, const struct sorted *at)
+{
+    const struct weir_table *table = table_of(tier, at->far >> FAR_TABLE & 7, (at->slot & SLOT_SAMPLED) != 0);
+    return table->slots + (at->slot & ~SLOT_SAMPLED) * table->slot_size;
 }
 
 static size_t write_key(enum agg_table table, const void *key, uint8_t out[AGG_ROW_KEY_MOST])
@@ -732,9 +740,8 @@ static size_t write_key(enum agg_table table, const void *key, uint8_t out[AGG_R
     return (size_t)(at - out);
 }
 
-static int emit_source(const struct source_key *key, const struct agg_row *row, const struct agg_roll_sink *sink)
+static size_t write_source_key(const struct source_key *key, uint8_t out[AGG_ROW_KEY_MOST])
 {
-    uint8_t key_out[AGG_ROW_KEY_MOST], value_out[AGG_ROW_BYTES_MOST];
     struct agg_row_key stored = {.shard = key->head.shard,
                                  .table = AGG_TABLE_SOURCE,
                                  .window = key->head.window,
@@ -742,35 +749,76 @@ static int emit_source(const struct source_key *key, const struct agg_row *row, 
                                  .protocol = key->protocol};
     memcpy(stored.site, key->site, sizeof stored.site);
     memcpy(stored.agent, key->agent, sizeof stored.agent);
-    size_t key_size = agg_row_key_encode(&stored, key_out);
-    size_t value_size = agg_row_encode(row, value_out);
-    return sink->row(sink->ctx, weir_view_of(key_out, key_size), weir_view_of(value_out, value_size));
+    return agg_row_key_encode(&stored, out);
 }
 
-static int emit_row(enum agg_table table, const void *key, const void *value, bool sampled,
-                    const struct agg_roll_sink *sink)
+/** A row as it will be stored. */
+struct stored_row {
+    size_t key_size;
+    uint8_t key[AGG_ROW_KEY_MOST];
+    struct agg_row row;
+};
+
+static void read_row(const struct tier *tier, const struct sorted *at, struct stored_row *ret)
 {
-    if (table == AGG_TABLE_SOURCE) return emit_source(key, value, sink);
-    uint8_t key_out[AGG_ROW_KEY_MOST], value_out[AGG_ROW_BYTES_MOST];
-    struct agg_row row = {0};
-    if (sampled) {
-        row.counts = *(const struct weir_counts *)value;
-    } else {
-        const struct plain *plain = value;
-        row.counts = (struct weir_counts){.flows = plain->flows,
-                                          .packets = plain->packets,
-                                          .bytes = plain->bytes,
-                                          .scaled_packets = plain->packets,
-                                          .scaled_bytes = plain->bytes};
+    enum agg_table table = at->far >> FAR_TABLE & 7;
+    const uint8_t *slot = slot_of(tier, at);
+    const void *value = slot + table_of(tier, table, (at->slot & SLOT_SAMPLED) != 0)->value_at;
+    if (table == AGG_TABLE_SOURCE) {
+        ret->key_size = write_source_key((const void *)slot, ret->key);
+        ret->row = *(const struct agg_row *)value;
+        return;
     }
-    size_t key_size = write_key(table, key, key_out);
-    size_t value_size = agg_row_encode(&row, value_out);
-    return sink->row(sink->ctx, weir_view_of(key_out, key_size), weir_view_of(value_out, value_size));
+    ret->key_size = write_key(table, slot, ret->key);
+    ret->row = (struct agg_row){0};
+    if ((at->slot & SLOT_SAMPLED) != 0) {
+        ret->row.counts = *(const struct weir_counts *)value;
+        return;
+    }
+    const struct plain *plain = value;
+    ret->row.counts = (struct weir_counts){.flows = plain->flows,
+                                           .packets = plain->packets,
+                                           .bytes = plain->bytes,
+                                           .scaled_packets = plain->packets,
+                                           .scaled_bytes = plain->bytes};
+}
+
+static int compare_keys(const struct stored_row *a, const struct stored_row *b)
+{
+    size_t size = a->key_size < b->key_size ? a->key_size : b->key_size;
+    int order = memcmp(a->key, b->key, size);
+    return order != 0 ? order : (a->key_size > b->key_size) - (a->key_size < b->key_size);
+}
+
+static int compare_sorted(const void *a, const void *b, void *ctx)
+{
+    struct stored_row left, right;
+    read_row(ctx, a, &left);
+    read_row(ctx, b, &right);
+    return compare_keys(&left, &right);
+}
+
+/** Order what the sort keys cannot tell apart: addresses alike in their first half, the tail of a pair. */
+static void sort_ties(struct agg_roll *roll, struct tier *tier, size_t count)
+{
+    for (size_t from = 0, to; from < count; from = to) {
+        for (to = from + 1; to < count && roll->sorted[to].near == roll->sorted[from].near &&
+                            roll->sorted[to].far == roll->sorted[from].far;)
+            to++;
+        if (to - from > 1) qsort_r(&roll->sorted[from], to - from, sizeof roll->sorted[0], compare_sorted, tier);
+    }
+}
+
+static int give_row(const struct stored_row *stored, const struct agg_roll_sink *sink)
+{
+    uint8_t value[AGG_ROW_BYTES_MOST];
+    size_t size = agg_row_encode(&stored->row, value);
+    return sink->row(sink->ctx, weir_view_of(stored->key, stored->key_size), weir_view_of(value, size));
 }
 
 int agg_roll_emit(struct agg_roll *roll, enum agg_tier which, const struct agg_roll_sink *sink)
 {
-    const struct tier *tier = &roll->tier[which];
+    struct tier *tier = &roll->tier[which];
     size_t count = table_rows(tier);
     if (count == 0) return 0;
     int rc = reserve_sorted(roll, count);
@@ -788,28 +836,33 @@ int agg_roll_emit(struct agg_roll *roll, enum agg_tier which, const struct agg_r
     }
     assert(listed == count);
     radix_sort(roll, count);
+    sort_ties(roll, tier, count);
 
+    struct stored_row row, next;
+    read_row(tier, &roll->sorted[0], &row);
+    uint32_t shard = UINT32_MAX;
     for (size_t i = 0; i < count; i++) {
         if (i + FETCH_AHEAD < count) {
-            const struct sorted *ahead = &roll->sorted[i + FETCH_AHEAD];
-            const struct weir_table *table =
-                table_of(tier, ahead->far >> FAR_TABLE & 7, (ahead->far >> FAR_SAMPLED & 1) != 0);
-            __builtin_prefetch(table->slots + ahead->slot * table->slot_size);
-            __builtin_prefetch(table->slots + ahead->slot * table->slot_size + 64);
+            const uint8_t *ahead = slot_of(tier, &roll->sorted[i + FETCH_AHEAD]);
+            __builtin_prefetch(ahead);
+            __builtin_prefetch(ahead + 64);
         }
-        const struct sorted *at = &roll->sorted[i];
-        enum agg_table table = at->far >> FAR_TABLE & 7;
-        bool sampled = (at->far >> FAR_SAMPLED & 1) != 0;
-        const struct weir_table *from = table_of(tier, table, sampled);
-        const uint8_t *slot = from->slots + at->slot * from->slot_size;
-        rc = emit_row(table, slot, slot + from->value_at, sampled, sink);
-        if (rc < 0) return rc;
-
-        uint32_t shard = at->far >> FAR_SHARD;
-        if (i + 1 == count || roll->sorted[i + 1].far >> FAR_SHARD != shard) {
+        if (roll->sorted[i].far >> FAR_SHARD != shard) {
+            shard = roll->sorted[i].far >> FAR_SHARD;
             rc = sink->shard(sink->ctx, shard);
             if (rc < 0) return rc;
         }
+        bool is_last = i + 1 == count;
+        if (!is_last) {
+            read_row(tier, &roll->sorted[i + 1], &next);
+            if (compare_keys(&row, &next) == 0) { /* sampled and not: one row */
+                agg_row_add(&next.row, &row.row);
+                continue;
+            }
+        }
+        rc = give_row(&row, sink);
+        if (rc < 0) return rc;
+        if (!is_last) row = next;
     }
     return 0;
 }

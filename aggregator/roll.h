@@ -57,16 +57,13 @@ size_t agg_roll_bytes(const struct agg_roll *roll, enum agg_tier tier);
 
 struct agg_roll_sink {
     void *ctx;
+    /** The rows of a shard follow. Negative stops. */
+    int (*shard)(void *ctx, uint32_t shard);
     /** A row. Negative stops. */
     int (*row)(void *ctx, struct weir_view key, struct weir_view value);
-    /** All rows of a shard were given. Negative stops. */
-    int (*shard)(void *ctx, uint32_t shard);
 };
 
-/**
- * Give all rows of a tier, shard by shard, in nearly the order of their keys. A key may come twice. They stay.
- * WEIR_ENOMEM, or what the sink returned.
- */
+/** Give all rows of a tier in the order of their keys, each key once. They stay. WEIR_ENOMEM, or what the sink returned. */
 int agg_roll_emit(struct agg_roll *roll, enum agg_tier tier, const struct agg_roll_sink *sink);
 
 /** Forget the rows of a tier, keep the memory. */

@@ -4,11 +4,13 @@
 #include "common/base/mem.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <rocksdb/c.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum {
     LZ4 = rocksdb_lz4_compression,
@@ -21,21 +23,32 @@ enum {
     READ_AHEAD_BYTES = 2 << 20,
     LOG_FILE_BYTES = 4 << 20,
     LOG_FILES = 4,
-    BLOCK_BYTES = 16 << 10
+    BLOCK_BYTES = 16 << 10,
+    DURABILITIES = AGG_LOGGED + 1
 };
 
 struct agg_store {
+    char *path;
     rocksdb_t *db;
     rocksdb_column_family_handle_t *family[AGG_FAMILIES];
     rocksdb_options_t *options[AGG_FAMILIES];
     rocksdb_cache_t *cache;
-    rocksdb_writeoptions_t *write_options[AGG_DERIVED + 1];
+    rocksdb_options_t *bulk_options;
+    rocksdb_writeoptions_t *write_options[DURABILITIES];
     rocksdb_readoptions_t *read_now;
 };
 
 struct agg_write {
     rocksdb_writebatch_t *batch;
     size_t bytes;
+};
+
+struct agg_bulk {
+    struct agg_store *store;
+    enum agg_family family;
+    rocksdb_envoptions_t *environment;
+    rocksdb_sstfilewriter_t *writer;
+    char path[PATH_MAX];
 };
 
 struct agg_snapshot {
@@ -137,7 +150,6 @@ static void set_common(rocksdb_options_t *options, const struct agg_store_conf *
     rocksdb_options_set_create_missing_column_families(options, 1);
     rocksdb_options_set_paranoid_checks(options, 1);
     rocksdb_options_set_wal_recovery_mode(options, rocksdb_point_in_time_recovery);
-    rocksdb_options_set_atomic_flush(options, 1);
     rocksdb_options_set_db_write_buffer_size(options, conf->buffer_bytes);
     rocksdb_options_set_max_total_wal_size(options, conf->log_bytes);
     rocksdb_options_set_bytes_per_sync(options, SYNC_BYTES);
@@ -188,7 +200,9 @@ int agg_store_open(const struct agg_store_conf *conf, struct agg_store **ret, st
     struct agg_store *store = weir_calloc(1, sizeof *store);
     if (store == NULL) return weir_why_set(why, WEIR_ENOMEM, "%s: out of memory", conf->path);
 
-    int rc;
+    int rc = WEIR_ENOMEM;
+    store->path = weir_strdup(conf->path);
+    if (store->path == NULL) goto fail;
     if (mkdir(conf->path, 0700) < 0 && errno != EEXIST) {
         rc = errno == EACCES ? WEIR_EDENIED : errno == ENOSPC ? WEIR_ENOSPACE : WEIR_EIO;
         weir_why_set(why, rc, "%s: %s", conf->path, strerror(errno));
@@ -202,11 +216,14 @@ int agg_store_open(const struct agg_store_conf *conf, struct agg_store **ret, st
         set_family(store->options[f], f, conf, store->cache);
         family_options[f] = store->options[f];
     }
-    for (int d = 0; d <= AGG_DERIVED; d++)
+    store->bulk_options = rocksdb_options_create();
+    set_common(store->bulk_options, conf);
+    set_family(store->bulk_options, AGG_FAMILY_ROLLUP_1M, conf, store->cache);
+    rocksdb_options_set_bottommost_compression(store->bulk_options, LZ4);
+    for (int d = 0; d < DURABILITIES; d++)
         store->write_options[d] = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(store->write_options[AGG_SYNCED], 1);
     rocksdb_writeoptions_set_no_slowdown(store->write_options[AGG_SYNCED], 1);
-    rocksdb_writeoptions_disable_WAL(store->write_options[AGG_DERIVED], 1);
     store->read_now = rocksdb_readoptions_create();
 
     char *error = NULL;
@@ -235,11 +252,13 @@ void agg_store_close(struct agg_store *store)
     for (int f = 0; f < AGG_FAMILIES; f++) {
         if (store->options[f] != NULL) rocksdb_options_destroy(store->options[f]);
     }
-    for (int d = 0; d <= AGG_DERIVED; d++) {
+    for (int d = 0; d < DURABILITIES; d++) {
         if (store->write_options[d] != NULL) rocksdb_writeoptions_destroy(store->write_options[d]);
     }
+    if (store->bulk_options != NULL) rocksdb_options_destroy(store->bulk_options);
     if (store->read_now != NULL) rocksdb_readoptions_destroy(store->read_now);
     if (store->cache != NULL) rocksdb_cache_destroy(store->cache);
+    weir_free(store->path);
     weir_free(store);
 }
 
@@ -447,13 +466,64 @@ int agg_store_drop(struct agg_store *store, enum agg_family family, struct weir_
     return error == NULL ? 0 : take_error(error, why, "dropping files of a range");
 }
 
-void agg_store_flush(struct agg_store *store)
+int agg_bulk_create(struct agg_store *store, enum agg_family family, struct agg_bulk **ret, struct weir_why *why)
 {
-    /*
-     * A manual flush takes only the family that it names, which would tear derived rows from the marks they were
-     * written with. A compaction of a whole family flushes all of them as one first, and this family is tiny.
-     */
-    rocksdb_compact_range_cf(store->db, store->family[AGG_FAMILY_META], NULL, 0, NULL, 0);
+    struct agg_bulk *bulk = weir_calloc(1, sizeof *bulk);
+    if (bulk == NULL) return weir_why_set(why, WEIR_ENOMEM, "out of memory");
+    bulk->store = store;
+    bulk->family = family;
+    snprintf(bulk->path, sizeof bulk->path, "%s/%s.bulk", store->path, agg_family_name(family));
+    (void)unlink(bulk->path); /* of a process that was killed */
+    bulk->environment = rocksdb_envoptions_create();
+    bulk->writer = rocksdb_sstfilewriter_create(bulk->environment, store->bulk_options);
+    char *error = NULL;
+    rocksdb_sstfilewriter_open(bulk->writer, bulk->path, &error);
+    if (error != NULL) {
+        int rc = take_error(error, why, "writing rows");
+        agg_bulk_destroy(bulk);
+        return rc;
+    }
+    *ret = bulk;
+    return 0;
+}
+
+void agg_bulk_destroy(struct agg_bulk *bulk)
+{
+    if (bulk == NULL) return;
+    rocksdb_sstfilewriter_destroy(bulk->writer);
+    rocksdb_envoptions_destroy(bulk->environment);
+    (void)unlink(bulk->path);
+    weir_free(bulk);
+}
+
+int agg_bulk_put(struct agg_bulk *bulk, struct weir_view key, struct weir_view value)
+{
+    char *error = NULL;
+    rocksdb_sstfilewriter_put(bulk->writer, (const char *)key.data, key.size, (const char *)value.data, value.size,
+                              &error);
+    return error == NULL ? 0 : take_error(error, NULL, "writing rows");
+}
+
+int agg_bulk_merge(struct agg_bulk *bulk, struct weir_view key, struct weir_view value)
+{
+    char *error = NULL;
+    rocksdb_sstfilewriter_merge(bulk->writer, (const char *)key.data, key.size, (const char *)value.data, value.size,
+                                &error);
+    return error == NULL ? 0 : take_error(error, NULL, "writing rows");
+}
+
+int agg_bulk_commit(struct agg_bulk *bulk, struct weir_why *why)
+{
+    char *error = NULL;
+    rocksdb_sstfilewriter_finish(bulk->writer, &error);
+    if (error != NULL) return take_error(error, why, "writing rows");
+
+    rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
+    rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
+    const char *path = bulk->path;
+    rocksdb_ingest_external_file_cf(bulk->store->db, bulk->store->family[bulk->family], &path, 1, options, &error);
+    rocksdb_ingestexternalfileoptions_destroy(options);
+    return error == NULL ? 0 : take_error(error, why, "taking rows in");
 }
 
 void agg_store_stats(struct agg_store *store, struct agg_store_stats *ret)

@@ -24,9 +24,8 @@ const char *agg_family_name(enum agg_family family);
 
 /** When a write counts as done. */
 enum agg_durability {
-    AGG_SYNCED,  /* on the disk: survives a power cut */
-    AGG_LOGGED,  /* in the log, not synced: survives a kill; keeps its place among other logged writes */
-    AGG_DERIVED, /* in memory until the next flush, whole or not at all: for what can be derived again */
+    AGG_SYNCED, /* on the disk: survives a power cut, and so does every write before it */
+    AGG_LOGGED, /* in the log: survives a kill; a power cut may take it, and then all that came after it too */
 };
 
 struct agg_store_conf {
@@ -134,8 +133,24 @@ int agg_iter_error(const struct agg_iter *iter, struct weir_why *why);
 int agg_store_drop(struct agg_store *store, enum agg_family family, struct weir_view lower, struct weir_view upper,
                    struct weir_why *why);
 
-/** Write everything in memory into files, and wait: what is AGG_DERIVED survives a power cut from then on. */
-void agg_store_flush(struct agg_store *store);
+/**
+ * Many rows at once, in the order of their keys: written as a file that becomes part of the family whole or not at all,
+ * and is on the disk then. Costs a tenth of merging row by row, but a file each time: for thousands of rows and more.
+ */
+struct agg_bulk;
+
+/** WEIR_ENOSPACE, WEIR_EIO, WEIR_ENOMEM. */
+int agg_bulk_create(struct agg_store *store, enum agg_family family, struct agg_bulk **ret, struct weir_why *why);
+
+/** Forget it, if it was not committed. NULL is allowed. */
+void agg_bulk_destroy(struct agg_bulk *bulk);
+
+/** The next key, greater than the one before. WEIR_ENOSPACE, WEIR_EIO. */
+int agg_bulk_put(struct agg_bulk *bulk, struct weir_view key, struct weir_view value);
+int agg_bulk_merge(struct agg_bulk *bulk, struct weir_view key, struct weir_view value);
+
+/** At least one key must have been given. WEIR_ENOSPACE, WEIR_EIO. */
+int agg_bulk_commit(struct agg_bulk *bulk, struct weir_why *why);
 
 struct agg_store_stats {
     uint64_t family_bytes[AGG_FAMILIES]; /* of files, blobs included */

@@ -1,0 +1,264 @@
+/*
+ * What a flow costs the aggregator, stage by stage: CPU ns per flow to commit (synced groups of batches), to decode the
+ * columns a roll-up needs, to roll up, and to write the rows; bytes on disk. Hosts by Zipf's law, 4,096 flows a batch.
+ *
+ *     build/release/bench/bench.roll [flows [flows per second of event time [codec]]]
+ */
+#include "aggregator/roll.h"
+#include "aggregator/store/block.h"
+#include "aggregator/store/store.h"
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/wire/batch.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { HOSTS = 5000, PEERS = 20000, GROUP = 8, SHARD = 17, FLUSH_MS = 30000 };
+
+static uint64_t seed = 88172645463325252ull;
+
+static uint64_t random_next(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return seed * 0x2545f4914f6cdd1dull;
+}
+
+static double random_unit(void)
+{
+    return ((double)(random_next() >> 11) + 0.5) / 9007199254740992.0;
+}
+
+static uint32_t random_zipf(uint32_t n)
+{
+    return (uint32_t)(exp(random_unit() * log((double)n + 1)) - 1);
+}
+
+static struct weir_ip ip_of(uint32_t address)
+{
+    uint8_t four[4];
+    weir_store_u32be(four, address);
+    return weir_ip_from_v4(four);
+}
+
+static struct weir_flow flow_at(int64_t now_ms)
+{
+    static const uint16_t ports[] = {443, 443, 443, 443, 80, 80, 53, 53, 22, 123, 25, 993, 3389, 8080, 5222, 1194};
+    uint32_t host = 0x0a000000 + random_zipf(HOSTS) * 7919 % 65536, peer = (random_zipf(PEERS) + 1) * 2654435761u;
+    uint32_t packets = (uint32_t)exp(fabs(random_unit() + random_unit() - 1) * 9) + 1;
+    uint16_t port = ports[random_next() % 16], client = (uint16_t)(32768 + random_next() % 28000);
+    bool out = random_next() & 1;
+    int64_t duration = packets == 1 ? 0 : (int64_t)exp(random_unit() * 10.3);
+    int64_t end = now_ms - (int64_t)(random_next() % 15000);
+    return (struct weir_flow){.start_ms = end - duration,
+                              .end_ms = end,
+                              .src_ip = ip_of(out ? host : peer),
+                              .dst_ip = ip_of(out ? peer : host),
+                              .bytes = (uint64_t)packets * (40 + random_next() % 1400),
+                              .packets = packets,
+                              .if_in = out ? 12 : 3,
+                              .if_out = out ? 3 : 12,
+                              .src_port = out ? client : port,
+                              .dst_port = out ? port : client,
+                              .tcp_flags = port == 53 || port == 123 ? 0 : 0x1b,
+                              .proto = port == 53 || port == 123 ? 17 : 6};
+}
+
+static double cpu_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void must(int rc, const char *what)
+{
+    if (rc >= 0) return;
+    fprintf(stderr, "%s: %s\n", what, weir_err_text(rc));
+    exit(1);
+}
+
+struct out {
+    struct agg_bulk *bulk;
+    uint64_t rows;
+};
+
+static int put_row(void *ctx, struct weir_view key, struct weir_view value)
+{
+    struct out *out = ctx;
+    out->rows++;
+    return agg_bulk_merge(out->bulk, key, value);
+}
+
+static int begin_shard(void *ctx, uint32_t shard)
+{
+    (void)ctx;
+    (void)shard;
+    return 0;
+}
+
+/** Write the rows of a tier; returns how many. */
+static uint64_t write_rows(struct agg_store *store, struct agg_roll *roll, enum agg_tier tier)
+{
+    struct weir_why why = {0};
+    struct out out = {0};
+    must(agg_bulk_create(store, tier == AGG_TIER_1M ? AGG_FAMILY_ROLLUP_1M : AGG_FAMILY_ROLLUP_1H, &out.bulk, &why),
+         why.text);
+    struct agg_roll_sink sink = {.ctx = &out, .row = put_row, .shard = begin_shard};
+    must(agg_roll_emit(roll, tier, &sink), "emit");
+    must(agg_bulk_commit(out.bulk, &why), why.text);
+    agg_bulk_destroy(out.bulk);
+    agg_roll_clear(roll, tier);
+    return out.rows;
+}
+
+struct encoded {
+    struct weir_batch_header header;
+    struct weir_buf bytes; /* header, body */
+    size_t header_bytes;
+    int64_t received_ms;
+};
+
+int main(int argc, char **argv)
+{
+    uint64_t flows = argc > 1 ? strtoull(argv[1], NULL, 10) : 2000000;
+    uint64_t per_second = argc > 2 ? strtoull(argv[2], NULL, 10) : 50000;
+    int codec = argc > 3 ? weir_codec_of(argv[3]) : WEIR_CODEC_LZ4;
+    must(codec, "codec");
+    size_t batches = flows / WEIR_BATCH_MOST;
+    flows = batches * WEIR_BATCH_MOST;
+
+    struct weir_batch *batch = NULL;
+    struct weir_batch_encoder *encoder = NULL;
+    struct weir_batch_decoder *decoder = NULL;
+    must(weir_batch_create(WEIR_BATCH_MOST, &batch), "batch");
+    must(weir_batch_encoder_create(codec, &encoder), "encoder");
+    must(weir_batch_decoder_create(&decoder), "decoder");
+    struct encoded *encoded = calloc(batches, sizeof *encoded);
+    int64_t begin_ms = 1790000000000;
+    size_t encoded_bytes = 0;
+    for (size_t i = 0; i < batches; i++) {
+        int64_t now_ms = begin_ms + (int64_t)(i * WEIR_BATCH_MOST * 1000 / per_second);
+        weir_batch_clear(batch);
+        batch->source = (struct weir_source){.exporter = ip_of(0xc0000201), .domain = 1};
+        batch->first_received_ms = batch->last_received_ms = now_ms;
+        for (int row = 0; row < WEIR_BATCH_MOST; row++) {
+            struct weir_flow flow = flow_at(now_ms);
+            must(weir_batch_append(batch, &flow), "append");
+        }
+        struct weir_buf body = WEIR_BUF_INIT;
+        must(weir_batch_encode(encoder, batch, &encoded[i].header, &body), "encode");
+        must(weir_batch_header_encode(&encoded[i].header, &encoded[i].bytes), "header");
+        encoded[i].header_bytes = encoded[i].bytes.size;
+        weir_buf_append(&encoded[i].bytes, body.data, body.size);
+        encoded[i].received_ms = now_ms;
+        encoded_bytes += encoded[i].bytes.size;
+        weir_buf_fini(&body);
+    }
+
+    char path[] = "/tmp/weir-bench-roll-XXXXXX";
+    if (mkdtemp(path) == NULL) must(WEIR_EIO, path);
+    struct agg_store_conf conf = {
+        .path = path, .cache_bytes = 128 << 20, .buffer_bytes = 128 << 20, .log_bytes = 128 << 20, .background = 2};
+    struct agg_store *store = NULL;
+    struct weir_why why = {0};
+    if (agg_store_open(&conf, &store, &why) < 0) must(WEIR_EIO, why.text);
+    struct agg_roll *roll = NULL;
+    must(agg_roll_create(1, &roll), "roll");
+    struct agg_write *write = NULL;
+    must(agg_write_create(&write), "write");
+
+    double commit = 0, decode = 0, add = 0, fold = 0, emit = 0, begin = cpu_s(), wall = (double)weir_mono_us();
+    uint64_t groups = 0, minute_rows = 0, hour_rows = 0;
+    int64_t flushed_ms = begin_ms;
+    struct weir_buf entry = WEIR_BUF_INIT;
+    for (size_t i = 0; i < batches; i += GROUP) {
+        size_t end = i + GROUP < batches ? i + GROUP : batches;
+        double t = cpu_s();
+        for (size_t j = i; j < end; j++) {
+            struct agg_place place = {
+                .shard = SHARD, .hour = (uint32_t)(encoded[j].received_ms / 3600000), .number = j};
+            struct agg_key key = agg_key_block(&place);
+            struct agg_block block = {.seq = j,
+                                      .commit_ms = encoded[j].received_ms,
+                                      .site = weir_view_text("fra1"),
+                                      .name = weir_view_text("edge"),
+                                      .header = weir_view_of(encoded[j].bytes.data, encoded[j].header_bytes)};
+            struct weir_view body = weir_view_of(encoded[j].bytes.data + encoded[j].header_bytes,
+                                                 encoded[j].bytes.size - encoded[j].header_bytes);
+            (void)weir_batch_crc(block.header, body);
+            weir_buf_clear(&entry);
+            agg_block_encode(&block, &entry);
+            agg_write_put(write, store, AGG_FAMILY_BLOCK, agg_key_view(&key), weir_buf_view(&entry));
+            agg_write_put(write, store, AGG_FAMILY_FLOWS, agg_key_view(&key), body);
+        }
+        must(agg_store_write(store, write, AGG_SYNCED, &why), why.text);
+        agg_write_clear(write);
+        groups++;
+        commit += cpu_s() - t;
+        for (size_t j = i; j < end; j++) {
+            t = cpu_s();
+            must(weir_batch_decode(decoder, &encoded[j].header,
+                                   weir_view_of(encoded[j].bytes.data + encoded[j].header_bytes,
+                                                encoded[j].bytes.size - encoded[j].header_bytes),
+                                   agg_roll_columns, batch),
+                 "decode");
+            decode += cpu_s() - t;
+            t = cpu_s();
+            struct agg_roll_batch of = {.shard = SHARD,
+                                        .commit_ms = encoded[j].received_ms,
+                                        .site = "fra1",
+                                        .agent = "edge",
+                                        .header = &encoded[j].header,
+                                        .batch = batch};
+            must(agg_roll_add(roll, &of), "roll");
+            add += cpu_s() - t;
+        }
+        if (encoded[end - 1].received_ms - flushed_ms < FLUSH_MS && end < batches) continue;
+        flushed_ms = encoded[end - 1].received_ms;
+        t = cpu_s();
+        must(agg_roll_fold(roll), "fold");
+        fold += cpu_s() - t;
+        t = cpu_s();
+        minute_rows += write_rows(store, roll, AGG_TIER_1M);
+        if (end == batches) hour_rows = write_rows(store, roll, AGG_TIER_1H);
+        emit += cpu_s() - t;
+    }
+    double total = cpu_s() - begin;
+    wall = ((double)weir_mono_us() - wall) * 1e-6;
+    struct agg_store_stats stats;
+    agg_store_stats(store, &stats);
+
+    double n = (double)flows;
+    printf("%llu flows, %s, %.1f s wall, %.0f synced groups/s\n", (unsigned long long)flows, weir_codec_name(codec),
+           wall, (double)groups / wall);
+    printf("CPU ns/flow: commit %.1f (sync and background of the store aside), decode %.1f, roll %.1f, fold %.1f, "
+           "write rows %.1f; all, with the store's background: %.1f\n",
+           commit / n * 1e9, decode / n * 1e9, add / n * 1e9, fold / n * 1e9, emit / n * 1e9, total / n * 1e9);
+    printf("rows: %.2f a flow by minute, %.2f by hour; roll tables %.0f MB\n", (double)minute_rows / n,
+           (double)hour_rows / n,
+           (double)(agg_roll_bytes(roll, AGG_TIER_1M) + agg_roll_bytes(roll, AGG_TIER_1H)) / 1e6);
+    printf("bytes/flow: encoded %.1f;", (double)encoded_bytes / n);
+    for (int f = 0; f < AGG_FAMILIES; f++)
+        printf(" %s %.1f", agg_family_name(f), (double)stats.family_bytes[f] / n);
+    printf("\n");
+
+    for (size_t i = 0; i < batches; i++)
+        weir_buf_fini(&encoded[i].bytes);
+    free(encoded);
+    weir_buf_fini(&entry);
+    agg_write_destroy(write);
+    agg_roll_destroy(roll);
+    agg_store_close(store);
+    weir_batch_decoder_destroy(decoder);
+    weir_batch_encoder_destroy(encoder);
+    weir_batch_destroy(batch);
+    char command[64];
+    snprintf(command, sizeof command, "rm -rf %s", path);
+    return system(command) == 0 ? 0 : 1;
+}
