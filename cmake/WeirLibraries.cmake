@@ -30,7 +30,7 @@ function(weir_sources out folder)
   set(${out} ${found} PARENT_SCOPE)
 endfunction()
 
-# weir_library(name folder LIBS ...): library weir_<name> from a folder. Bison and flex sources in it are built too.
+# weir_library(name folder LIBS ...): library weir_<name> from a folder. Bison grammars in it are built too.
 function(weir_library name folder)
   cmake_parse_arguments(arg "" "" "LIBS" ${ARGN})
   weir_sources(sources ${folder})
@@ -47,23 +47,17 @@ function(weir_library name folder)
   target_link_libraries(weir_${name} PUBLIC weir_flags ${arg_LIBS})
 endfunction()
 
-# weir_grammar(sources folder x.y): x.y and x.l beside it become <build>/<folder>/x_parse.{c,h} and x_lex.{c,h}.
-function(weir_grammar sources folder grammar)
+# weir_grammar(out folder x.y): x.y becomes <build>/<folder>/x_parse.{c,h}. Lexers are by hand.
+function(weir_grammar out folder grammar)
   find_program(BISON bison REQUIRED)
-  find_program(FLEX flex REQUIRED)
   cmake_path(GET grammar STEM stem)
   set(made ${CMAKE_BINARY_DIR}/${folder})
   file(MAKE_DIRECTORY ${made})
-  cmake_path(REPLACE_EXTENSION grammar l OUTPUT_VARIABLE lexer)
   add_custom_command(OUTPUT ${made}/${stem}_parse.c ${made}/${stem}_parse.h
     COMMAND ${BISON} -Werror -o ${made}/${stem}_parse.c --header=${made}/${stem}_parse.h ${grammar} DEPENDS ${grammar})
-  add_custom_command(OUTPUT ${made}/${stem}_lex.c ${made}/${stem}_lex.h
-    COMMAND ${FLEX} -o ${made}/${stem}_lex.c --header-file=${made}/${stem}_lex.h ${lexer} DEPENDS ${lexer})
-  set_source_files_properties(${made}/${stem}_parse.c ${made}/${stem}_lex.c PROPERTIES
-    COMPILE_OPTIONS "-Wno-missing-prototypes;-Wno-sign-compare;-Wno-unused-function;-Wno-shadow"
-    OBJECT_DEPENDS "${made}/${stem}_parse.h;${made}/${stem}_lex.h")
-  list(APPEND ${sources} ${made}/${stem}_parse.c ${made}/${stem}_lex.c)
-  set(${sources} ${${sources}} PARENT_SCOPE)
+  set_source_files_properties(${made}/${stem}_parse.c PROPERTIES
+    COMPILE_OPTIONS "-Wno-missing-prototypes;-Wno-sign-compare;-Wno-unused-function;-Wno-shadow")
+  set(${out} ${${out}} ${made}/${stem}_parse.c ${made}/${stem}_parse.h PARENT_SCOPE)
 endfunction()
 
 # weir_program(name folder LIBS ...): library weir_<folder>_core without main.c, and the program with it.

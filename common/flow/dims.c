@@ -31,7 +31,7 @@ const struct weir_dim_info weir_dims[WEIR_DIM_COUNT] = {
 static const struct {
     uint8_t proto;
     const char *name;
-} protos[] = {{1, "icmp"},  {2, "igmp"},  {4, "ipip"},   {6, "tcp"},    {17, "udp"},   {41, "ipv6"},
+} protos[] = {{1, "icmp"},  {2, "igmp"},  {4, "ipip"},   {6, "tcp"},    {17, "udp"},   {41, "6in4"},
               {46, "rsvp"}, {47, "gre"},  {50, "esp"},   {51, "ah"},    {58, "icmp6"}, {88, "eigrp"},
               {89, "ospf"}, {103, "pim"}, {112, "vrrp"}, {115, "l2tp"}, {132, "sctp"}, {136, "udplite"}};
 
@@ -233,6 +233,7 @@ const char *weir_dim_format(enum weir_dim dim, const union weir_value *value, ch
     case WEIR_DIM_TYPE_ACTION: name = number < COUNT_OF(actions) ? actions[number] : NULL; break;
     case WEIR_DIM_TYPE_PROTOCOL:
         name = number <= INT32_MAX ? weir_protocol_name((enum weir_protocol)number) : NULL;
+        if (name != NULL && number != WEIR_PROTOCOL_UNKNOWN && strcmp(name, "unknown") == 0) name = NULL;
         break;
     case WEIR_DIM_TYPE_SERVICE:
         name = number <= UINT32_MAX ? weir_service_name((uint32_t)number) : NULL;
