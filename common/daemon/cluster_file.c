@@ -72,7 +72,7 @@ static int take_aggregator(const struct weir_aggregator_conf *conf, size_t numbe
     int rc = take(node.name, sizeof node.name, conf->name, "aggregator", number, why);
     if (rc == 0) rc = take(node.zone, sizeof node.zone, conf->zone, "aggregator", number, why);
     if (rc == 0) rc = take(node.endpoint, sizeof node.endpoint, conf->endpoint, "aggregator", number, why);
-    if (rc == 0) rc = take(node.ask_endpoint, sizeof node.ask_endpoint, conf->ask, "aggregator", number, why);
+    if (rc == 0) rc = take(node.ask_endpoint, sizeof node.ask_endpoint, conf->ask_endpoint, "aggregator", number, why);
     if (rc == 0) rc = take(node.key, sizeof node.key, conf->key, "aggregator", number, why);
     return rc < 0 ? rc : weir_map_add_aggregator(map, &node);
 }

@@ -28,7 +28,7 @@ static void a_cluster_file_gives_a_placed_map(void **state)
         file_with("epoch = 7;\n"
                   "brokers = ( { name = \"b1\"; endpoint = \"tcp://127.0.0.1:7001\"; key = \"" KEY_A "\"; } );\n"
                   "aggregators = ( { name = \"a1\"; endpoint = \"tcp://127.0.0.1:7002\";\n"
-                  "  ask = \"tcp://127.0.0.1:7003\"; key = \"" KEY_B "\"; } );\n");
+                  "  ask_endpoint = \"tcp://127.0.0.1:7003\"; key = \"" KEY_B "\"; } );\n");
     struct weir_map *map = NULL;
     struct weir_why why = {""};
     if (weir_cluster_file_read(name, &map, &why) < 0) fail_msg("%s", why.text);
