@@ -591,12 +591,18 @@ size_t agg_roll_rows(const struct agg_roll *roll, enum agg_tier tier)
     return table_rows(&roll->tier[tier]);
 }
 
+/** Tables grow by doubling, so that a row takes up to two slots. */
+static size_t bytes_in_use(const struct weir_table *table)
+{
+    return table->count * (table->slot_size + 1) * 2;
+}
+
 size_t agg_roll_bytes(const struct agg_roll *roll, enum agg_tier tier)
 {
     const struct tier *of = &roll->tier[tier];
-    size_t bytes = weir_table_bytes(&of->sources) + roll->sorted_capacity * 2 * sizeof(struct sorted) / AGG_TIERS;
+    size_t bytes = bytes_in_use(&of->sources) + table_rows(of) * 2 * sizeof(struct sorted);
     for (int table = AGG_TABLE_SRC; table < AGG_TABLES; table++)
-        bytes += weir_table_bytes(&of->rows[table].plain) + weir_table_bytes(&of->rows[table].sampled);
+        bytes += bytes_in_use(&of->rows[table].plain) + bytes_in_use(&of->rows[table].sampled);
     return bytes;
 }
 

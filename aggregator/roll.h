@@ -52,7 +52,7 @@ int agg_roll_fold(struct agg_roll *roll);
 /** Rows held by a tier. */
 size_t agg_roll_rows(const struct agg_roll *roll, enum agg_tier tier);
 
-/** Bytes held by a tier, emitting included. */
+/** About the bytes that the rows of a tier take, emitting included. */
 size_t agg_roll_bytes(const struct agg_roll *roll, enum agg_tier tier);
 
 struct agg_roll_sink {

@@ -55,6 +55,46 @@ int agg_block_decode(struct weir_view entry, struct agg_block *ret)
     return c.ran_out ? WEIR_ECORRUPT : 0;
 }
 
+int agg_rolled_read(struct agg_store *store, enum agg_family family, uint32_t shard, struct agg_place *ret)
+{
+    *ret = (struct agg_place){.shard = shard};
+    struct agg_key key = agg_key_rolled(shard);
+    struct agg_lease lease;
+    int rc = agg_store_lend(store, NULL, family, agg_key_view(&key), &lease);
+    if (rc == WEIR_ENOTFOUND) return 0;
+    if (rc < 0) return rc;
+    rc = agg_rolled_decode(lease.value, shard, ret);
+    agg_lease_return(&lease);
+    return rc;
+}
+
+static void take_later(struct agg_place *last, const struct agg_place *other)
+{
+    if (other->number > last->number) *last = *other;
+}
+
+int agg_block_last(struct agg_store *store, uint32_t shard, struct agg_place *ret)
+{
+    *ret = (struct agg_place){.shard = shard};
+    struct agg_key lower = agg_key_shard(shard), upper = agg_key_shard(shard + 1);
+    struct agg_iter *iter = NULL;
+    int rc = agg_iter_create(store, NULL, AGG_FAMILY_BLOCK, agg_key_view(&lower), agg_key_view(&upper), AGG_ITER_LOOKUP,
+                             &iter);
+    if (rc < 0) return rc;
+    agg_iter_seek_last(iter);
+    rc = agg_iter_valid(iter) ? agg_key_read_block(agg_iter_key(iter), ret) : agg_iter_error(iter, NULL);
+    agg_iter_destroy(iter);
+
+    /* Retention may have taken the last blocks, but not what says that they were. */
+    static const enum agg_family rollups[] = {AGG_FAMILY_ROLLUP_1M, AGG_FAMILY_ROLLUP_1H};
+    for (size_t i = 0; rc == 0 && i < 2; i++) {
+        struct agg_place rolled;
+        rc = agg_rolled_read(store, rollups[i], shard, &rolled);
+        if (rc == 0) take_later(ret, &rolled);
+    }
+    return rc;
+}
+
 void agg_mark_encode(const struct agg_mark *mark, uint8_t out[AGG_MARK_BYTES])
 {
     weir_store_u64be(out, mark->seq);

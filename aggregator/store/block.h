@@ -7,6 +7,7 @@
 
 #include "aggregator/intake_core.h"
 #include "aggregator/store/key.h"
+#include "aggregator/store/store.h"
 #include "common/base/buf.h"
 
 /** What is known of a stored batch without opening it. Texts and @header are borrowed from the entry's bytes. */
@@ -28,6 +29,12 @@ void agg_block_encode(const struct agg_block *block, struct weir_buf *out);
 
 /** WEIR_ECORRUPT when it is none. */
 int agg_block_decode(struct weir_view entry, struct agg_block *ret);
+
+/** The last block of a shard that ever was: number 0 when there was none. WEIR_ECORRUPT, WEIR_EIO, WEIR_ENOMEM. */
+int agg_block_last(struct agg_store *store, uint32_t shard, struct agg_place *ret);
+
+/** The rolled mark of a shard in one of the rollup families; number 0 when there is none. Errors as above. */
+int agg_rolled_read(struct agg_store *store, enum agg_family family, uint32_t shard, struct agg_place *ret);
 
 enum { AGG_MARK_BYTES = 36 };
 

@@ -3,7 +3,7 @@
  * with the shard; what is dropped by time has the time next.
  *
  *     flows, block   shard 2 | commit hour 4 | block number 8
- *     rollups        shard 2 | table 1 | window 4 | the row's dimensions (row.h)
+ *     rollups        shard 2 | table 1 | window 4 | the row's dimensions (row.h); table 0 holds the rolled mark
  *     meta           kind 1 | ...
  */
 #ifndef WEIR_AGGREGATOR_STORE_KEY_H
@@ -89,6 +89,24 @@ static inline int agg_key_read_block(struct weir_view key, struct agg_place *ret
     return 0;
 }
 
+/** A place as a value: the rolled mark. */
+enum { AGG_ROLLED_BYTES = 12 };
+
+static inline void agg_rolled_encode(const struct agg_place *place, uint8_t out[AGG_ROLLED_BYTES])
+{
+    weir_store_u32be(out, place->hour);
+    weir_store_u64be(out + 4, place->number);
+}
+
+/** WEIR_ECORRUPT when it is none. */
+static inline int agg_rolled_decode(struct weir_view value, uint32_t shard, struct agg_place *ret)
+{
+    if (value.size != AGG_ROLLED_BYTES) return WEIR_ECORRUPT;
+    *ret = (struct agg_place){
+        .shard = shard, .hour = weir_load_u32be(value.data), .number = weir_load_u64be(value.data + 4)};
+    return 0;
+}
+
 /** The first key of a table's window; the end of a range is the begin of a later window. */
 static inline struct agg_key agg_key_window(uint32_t shard, uint8_t table, uint32_t window)
 {
@@ -103,7 +121,6 @@ static inline struct agg_key agg_key_window(uint32_t shard, uint8_t table, uint3
 enum {
     AGG_META_SCHEMA = 'v', /* version of what is stored */
     AGG_META_MARK = 'm',   /* lane -> mark */
-    AGG_META_ROLLED = 'r', /* tier, shard -> place of the last block that its rollup holds */
     AGG_META_CUTOFF = 'c'  /* retention's clock */
 };
 
@@ -118,12 +135,12 @@ static inline struct agg_key agg_key_mark(const uint8_t agent[16], uint64_t inc,
     return key;
 }
 
-static inline struct agg_key agg_key_rolled(uint8_t tier, uint32_t shard)
+/** Beside the rows of a tier, before those of its tables: shard -> place of the last block that they hold. */
+static inline struct agg_key agg_key_rolled(uint32_t shard)
 {
     struct agg_key key = {0};
-    agg_key_u8(&key, AGG_META_ROLLED);
-    agg_key_u8(&key, tier);
     agg_key_u16(&key, (uint16_t)shard);
+    agg_key_u8(&key, 0);
     return key;
 }
 

@@ -24,6 +24,8 @@ enum {
     LOG_FILE_BYTES = 4 << 20,
     LOG_FILES = 4,
     BLOCK_BYTES = 16 << 10,
+    ROLLUP_FILES_SLOW = 40,
+    ROLLUP_FILES_STOP = 60,
     DURABILITIES = AGG_LOGGED + 1
 };
 
@@ -80,7 +82,7 @@ static int take_error(char *message, struct weir_why *why, const char *doing)
         rc = WEIR_ENOSPACE;
     else if (strstr(message, "Corruption") != NULL)
         rc = WEIR_ECORRUPT;
-    else if (strstr(message, "Incomplete") != NULL)
+    else if (strstr(message, "incomplete") != NULL)
         rc = WEIR_EAGAIN;
     else if (strstr(message, "Permission denied") != NULL)
         rc = WEIR_EDENIED;
@@ -189,10 +191,14 @@ static void set_family(rocksdb_options_t *options, enum agg_family family, const
         rocksdb_options_set_blob_compression_type(options, NOTHING);
         rocksdb_options_set_enable_blob_gc(options, 1);
     }
-    if (family == AGG_FAMILY_ROLLUP_1M || family == AGG_FAMILY_ROLLUP_1H)
+    if (family == AGG_FAMILY_ROLLUP_1M || family == AGG_FAMILY_ROLLUP_1H) {
+        /* Rows come as files of their own: more of them may wait before batches are held up for it. */
+        rocksdb_options_set_level0_slowdown_writes_trigger(options, ROLLUP_FILES_SLOW);
+        rocksdb_options_set_level0_stop_writes_trigger(options, ROLLUP_FILES_STOP);
         rocksdb_options_set_merge_operator(
             options,
             rocksdb_mergeoperator_create(NULL, merge_destroy, merge_full, merge_partial, merge_free, merge_name));
+    }
 }
 
 int agg_store_open(const struct agg_store_conf *conf, struct agg_store **ret, struct weir_why *why)

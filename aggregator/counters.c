@@ -1,11 +1,11 @@
-#include "broker/counters.h"
+#include "aggregator/counters.h"
 
-const struct weir_metric_row broker_counter_rows[BROKER_COUNTERS] = {
+const struct weir_metric_row agg_counter_rows[AGG_COUNTERS] = {
 #define METRIC(id, type, family, sample, text) \
     {.name = family, .labels = sample, .help = text, .kind = WEIR_METRIC_##type},
 #define METRIC_EACH(id, type, family, label, text) \
     {.name = family, .labels = "", .each = label, .help = text, .kind = WEIR_METRIC_##type},
-#include "broker/counters.def"
+#include "aggregator/counters.def"
 #undef METRIC
 #undef METRIC_EACH
 };
