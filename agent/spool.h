@@ -29,25 +29,31 @@ struct agent_spool_conf {
     uint64_t free_bytes_least;   /* full, too, when the disk has less than this ... */
     uint32_t free_percent_least; /* ... and less than this share of it left */
     enum agent_spool_full on_full;
-    bool durable; /* false: never fsync (tests, and operators who say sync = off) */
+    bool durable; /* false: never fsync (operators who say sync = "off") */
 };
 
-/** What happened since the spool was opened, unless said otherwise. */
+/**
+ * What happened since the spool was opened, unless said otherwise. At any time
+ * found + taken = acked + waiting + lost_full + lost_error + lost_damaged + lost_poison, but for what lost_damaged says
+ * about damage that was found when the spool was opened.
+ */
 struct agent_spool_stats {
     uint64_t bytes;               /* now: unacknowledged records */
     uint64_t disk_bytes;          /* now: allocated by segment files */
-    uint64_t batches;             /* now: unacknowledged records */
-    int64_t oldest_ms;            /* now: when the oldest of them was received; 0 when empty */
-    struct weir_cum taken;        /* appended */
+    uint64_t batches;             /* now: unacknowledged records of flows */
+    int64_t oldest_ms;            /* now: when the oldest of them was received; 0 when there is none */
+    struct weir_cum waiting;      /* now: their flows */
+    struct weir_cum found;        /* waiting when the spool was opened */
+    struct weir_cum taken;        /* handed to agent_spool_append */
     struct weir_cum acked;        /* released by acknowledgements */
     struct weir_cum lost_full;    /* dropped because the spool was full */
-    struct weir_cum lost_damaged; /* unreadable after a crash or when read back */
-    struct weir_cum lost_poison;  /* that the owners could not read */
-    struct weir_cum found;        /* unacknowledged when the spool was opened */
+    struct weir_cum lost_error;   /* dropped because the disk refused them */
+    struct weir_cum lost_damaged; /* found unreadable */
+    struct weir_cum lost_poison;  /* refused by the owners as unreadable, or too large to send */
     uint64_t syncs;
-    uint64_t torn_tails;  /* cut off when the spool was opened */
-    uint64_t quarantined; /* files and records put into quarantine */
-    uint64_t write_errors;
+    uint64_t torn_tails;  /* unsynced ends that were cut off when the spool was opened */
+    uint64_t quarantined; /* files and records that were put into quarantine */
+    uint64_t io_errors;
 };
 
 /** The synced part of a lane. */
@@ -87,25 +93,28 @@ uint64_t agent_spool_inc(const struct agent_spool *spool);
 /**
  * Append a batch to lane @shard: @header is what the bytes of @encoded say. It is sent only after the next sync.
  *
- *   WEIR_EFULL      the spool is full and this batch was dropped (AGENT_SPOOL_DROP_NEW), or it is larger than a segment
- *   WEIR_ENOSPACE   the disk is full: dropped, too
- *   WEIR_EIO        writing failed: dropped, too
- * What was dropped is counted in lost_full and will be in the lane as a LOSS record.
+ *   WEIR_EFULL      the spool is full and nothing older may be dropped for it, or it is larger than a segment
+ *   WEIR_ENOSPACE   the disk is full
+ *   WEIR_EIO, WEIR_ENOMEM
+ * On an error the batch was dropped: it is counted in lost_full or lost_error, and will be in the lane as a LOSS record.
  */
 int agent_spool_append(struct agent_spool *spool, uint32_t shard, const struct weir_batch_header *header,
-                       struct weir_view encoded, struct weir_view body, uint32_t crc, int64_t now_wall_ms);
+                       struct weir_view encoded, struct weir_view body, uint32_t crc);
 
 /** Called back once per lane that a sync has moved. */
 typedef void agent_spool_synced_fn(void *ctx, uint32_t shard, uint64_t next);
 
-/** Make everything that was appended durable and call @synced for each lane with news. WEIR_EIO: nothing is said. */
+/**
+ * Make everything that was appended durable and call @synced for each lane with news. WEIR_EIO, WEIR_ENOSPACE: a lane
+ * could not be synced; what was appended to it since the last sync is dropped (lost_error).
+ */
 int agent_spool_sync(struct agent_spool *spool, agent_spool_synced_fn *synced, void *ctx);
 
 /** The lane, or zeros in both when it was never used. */
 struct agent_spool_lane agent_spool_lane(const struct agent_spool *spool, uint32_t shard);
 
-/** The numbers of the record that holds @seq (first_avail <= seq < next). */
-void agent_spool_span(const struct agent_spool *spool, uint32_t shard, uint64_t seq, uint64_t *first, uint64_t *last);
+/** The numbers of the record that holds @seq. When it cannot be read, or is not there, both are @seq. */
+void agent_spool_span(struct agent_spool *spool, uint32_t shard, uint64_t seq, uint64_t *first, uint64_t *last);
 
 /**
  * Read the record that holds @seq. Reading a lane in order is fast.
@@ -119,8 +128,15 @@ int agent_spool_read(struct agent_spool *spool, uint32_t shard, uint64_t seq, st
 /** The records of the lane up to @seq are stored elsewhere: forget them. */
 void agent_spool_ack(struct agent_spool *spool, uint32_t shard, uint64_t seq);
 
-/** Record @seq cannot be delivered: copy it into quarantine; from now on it reads as a LOSS. WEIR_EIO, WEIR_ENOSPACE. */
-int agent_spool_poison(struct agent_spool *spool, uint32_t shard, uint64_t seq, const char *reason);
+/**
+ * Record @seq cannot be delivered: copy it into quarantine; from now on it reads as a LOSS record. The rest of a damaged
+ * segment, which cannot be walked any more, is lost with it.
+ *
+ *   WEIR_ENOTFOUND   acknowledged already, not there, or a LOSS already
+ *   WEIR_ELIMIT      too many such records wait in this lane
+ *   WEIR_EIO, WEIR_ENOSPACE, WEIR_ENOMEM
+ */
+int agent_spool_poison(struct agent_spool *spool, uint32_t shard, uint64_t seq);
 
 /** Tell the spool that record @seq is about to be sent: the drop policy leaves it alone from then on. */
 void agent_spool_sent(struct agent_spool *spool, uint32_t shard, uint64_t seq);
