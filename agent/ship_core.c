@@ -15,7 +15,8 @@ struct lane {
     uint64_t acked;  /* stored up to here */
     uint64_t send;   /* the next to send */
     uint64_t next;   /* one past the youngest that is synced */
-    uint64_t high;   /* youngest that the owners can know of: sent by us, or found in the spool when we started */
+    uint64_t found;  /* youngest that was in the spool when we started */
+    uint64_t high;   /* youngest that the owners can know of: sent by us, or found */
     uint64_t sent;   /* youngest that was sent by us */
     uint64_t gap_at; /* the last gap that was acted upon */
     int64_t gap_ms;
@@ -213,14 +214,15 @@ static void ask_renewal(struct ship_core *core, int64_t now, struct ship_actions
 }
 
 /**
- * The owners expect more than we ever sent: our spool was set back (a disk restored from a copy). What they can know
- * of it is theirs already; what came since goes out under a new incarnation.
+ * The owners have more than we ever sent: our spool was set back (a disk restored from a copy, or writes that were never
+ * synced). What we found in it is theirs already. What we wrote since bears numbers that they know for something else:
+ * it goes out under a new incarnation.
  */
 static void roll_back(struct ship_core *core, uint32_t shard, uint64_t expected, int64_t now, struct ship_actions *out)
 {
     struct lane *lane = &core->lane[shard];
     rewind_lane(core, lane, 0);
-    if (lane->high > lane->acked) release(lane, shard, lane->high, out);
+    if (lane->found > lane->acked) release(lane, shard, lane->found, out);
     if (core->renewing) return;
 
     raise_alarm(core, SHIP_ALARM_ROLLED_BACK, WEIR_CODE_NONE, shard, expected, out);
@@ -323,6 +325,10 @@ static void on_gap(struct ship_core *core, const struct weir_msg *msg, int64_t n
 static void on_lane_rejected(struct ship_core *core, const struct weir_msg *msg, int64_t now, struct ship_actions *out)
 {
     struct lane *lane = &core->lane[msg->shard];
+    if (msg->expected > msg->seq) { /* the number is taken, by another history of ours */
+        roll_back(core, msg->shard, msg->expected, now, out);
+        return;
+    }
     if (lane->paused_until_ms > now) return; /* the rest of its window */
     rewind_lane(core, lane, 0);
     if (lane->refusals < REFUSALS_MOST) lane->refusals++;
@@ -481,6 +487,7 @@ static void on_lane(struct ship_core *core, const struct ship_event *event)
                                              .acked = event->first_avail - 1,
                                              .send = event->first_avail,
                                              .next = event->next,
+                                             .found = event->next - 1,
                                              .high = event->next - 1};
 }
 

@@ -288,7 +288,7 @@ static int append_data(struct agent_spool *spool, struct spool_lane *lane, const
 }
 
 int agent_spool_append(struct agent_spool *spool, uint32_t shard, const struct weir_batch_header *header,
-                       struct weir_view encoded, struct weir_view body, uint32_t crc)
+                       struct weir_view encoded, struct weir_view body, uint32_t crc, uint64_t *seq)
 {
     assert(shard < WEIR_SHARDS && header->kind == WEIR_RECORD_DATA);
     assert(encoded.size <= WEIR_HEADER_BYTES_MOST && body.size <= WEIR_BODY_BYTES_MOST);
@@ -296,8 +296,12 @@ int agent_spool_append(struct agent_spool *spool, uint32_t shard, const struct w
     const struct weir_cum sums = {
         .flows = header->totals.flows, .packets = header->totals.packets, .bytes = header->totals.bytes};
     spool->stats.taken = spool_cum_add(spool->stats.taken, sums);
+    spool->stats.batches_taken++;
     int rc = append_data(spool, lane, header, encoded, body, crc);
-    if (rc == 0) return 0;
+    if (rc == 0) {
+        *seq = lane->next - 1 - spool->base[shard].seq;
+        return 0;
+    }
 
     struct weir_cum *lost =
         rc == WEIR_EFULL || rc == WEIR_ENOSPACE ? &spool->stats.lost_full : &spool->stats.lost_error;
@@ -442,6 +446,7 @@ void agent_spool_ack(struct agent_spool *spool, uint32_t shard, uint64_t seq)
         if (record.kind == WEIR_RECORD_DATA && !spool_lane_is_poison(lane, record.first)) {
             drop_waiting(lane, &record);
             spool->stats.acked = spool_cum_add(spool->stats.acked, record.sums);
+            spool->stats.batches_acked++;
         }
         lane->acked = record.last;
         lane->acked_cum = record.cum;

@@ -50,6 +50,8 @@ struct agent_spool_stats {
     struct weir_cum lost_error;   /* dropped because the disk refused them */
     struct weir_cum lost_damaged; /* found unreadable */
     struct weir_cum lost_poison;  /* refused by the owners as unreadable, or too large to send */
+    uint64_t batches_taken;
+    uint64_t batches_acked;
     uint64_t syncs;
     uint64_t torn_tails;  /* unsynced ends that were cut off when the spool was opened */
     uint64_t quarantined; /* files and records that were put into quarantine */
@@ -91,7 +93,8 @@ void agent_spool_close(struct agent_spool *spool);
 uint64_t agent_spool_inc(const struct agent_spool *spool);
 
 /**
- * Append a batch to lane @shard: @header is what the bytes of @encoded say. It is sent only after the next sync.
+ * Append a batch to lane @shard: @header is what the bytes of @encoded say. *@seq: the number it got. It may be sent only
+ * after the next sync.
  *
  *   WEIR_EFULL      the spool is full and nothing older may be dropped for it, or it is larger than a segment
  *   WEIR_ENOSPACE   the disk is full
@@ -99,7 +102,7 @@ uint64_t agent_spool_inc(const struct agent_spool *spool);
  * On an error the batch was dropped: it is counted in lost_full or lost_error, and will be in the lane as a LOSS record.
  */
 int agent_spool_append(struct agent_spool *spool, uint32_t shard, const struct weir_batch_header *header,
-                       struct weir_view encoded, struct weir_view body, uint32_t crc);
+                       struct weir_view encoded, struct weir_view body, uint32_t crc, uint64_t *seq);
 
 /** Called back once per lane that a sync has moved. */
 typedef void agent_spool_synced_fn(void *ctx, uint32_t shard, uint64_t next);

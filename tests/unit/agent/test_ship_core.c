@@ -375,17 +375,23 @@ static void a_spool_that_was_set_back_begins_a_new_incarnation(void **state)
 {
     (void)state;
     /* Found 5..9 in the spool and wrote 10 since; the owners have up to 39: 5..9 are theirs, 10 is not. */
-    const struct step by_welcome = {5, WELCOME, 7, 40, 9, .actions = "release 7:9, alarm rolled_back, renew"};
+    const struct step by_welcome[] = {{5, WELCOME, 7, 40, 9, .actions = "release 7:9, alarm rolled_back, renew"}};
     const struct step by_gap[] = {
         {5, WELCOME, .number = 2, .actions = "DATA 7:5/5, DATA 7:6/5"},
         {6, NACK, 7, 5, 40, WEIR_CODE_GAP, .actions = "release 7:9, alarm rolled_back, renew"}};
-    const struct step by_ack[] = {{5, WELCOME, .number = 2, .actions = "DATA 7:5/5, DATA 7:6/5"},
-                                  {6, ACK, 7, 5, 40, .actions = "release 7:9, alarm rolled_back, renew"}};
+    const struct step by_ack[] = {
+        {5, WELCOME, .number = 9, .actions = "DATA 7:5/5, DATA 7:6/5, DATA 7:7/5, DATA 7:8/5, DATA 7:9/5, DATA 7:10/5"},
+        {6, ACK, 7, 10, 40,
+         .actions = "release 7:9, alarm rolled_back, renew"}, /* 10 was not stored: only its number */
+        {6, ACK, 7, 10, 40, .actions = ""}};
+    const struct step by_history[] = {
+        {5, WELCOME, .number = 9, .actions = "DATA 7:5/5, DATA 7:6/5, DATA 7:7/5, DATA 7:8/5, DATA 7:9/5, DATA 7:10/5"},
+        {6, NACK, 7, 10, 11, WEIR_CODE_REJECT, .actions = "release 7:9, alarm rolled_back, renew"}};
     const struct {
         const struct step *steps;
         size_t count;
-    } ways[] = {{&by_welcome, 1}, {by_gap, 2}, {by_ack, 2}};
-    for (size_t i = 0; i < 3; i++) {
+    } ways[] = {{by_welcome, 1}, {by_gap, 2}, {by_ack, 3}, {by_history, 2}};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         struct ship_core *core = create(1);
         PLAY(core, {0, LANE, 7, 5, 10, .actions = ""}, {0, SYNCED, 7, .number = 11, .actions = ""},
              {0, TICK, .actions = "connect, HELLO"});

@@ -80,8 +80,10 @@ static int append(struct agent_spool *spool, uint32_t n, uint32_t size)
     memset(body, (int)n, size);
     assert_int_equal(weir_batch_header_encode(&header, &head), 0);
     struct weir_view view = weir_view_of(body, size);
+    uint64_t seq = 0;
     int rc = agent_spool_append(spool, LANE, &header, weir_buf_view(&head), view,
-                                weir_batch_crc(weir_buf_view(&head), view));
+                                weir_batch_crc(weir_buf_view(&head), view), &seq);
+    assert_true(rc < 0 || seq >= agent_spool_lane(spool, LANE).next);
     weir_buf_fini(&head);
     weir_free(body);
     return rc;
