@@ -21,15 +21,11 @@ static enum cli_exit parse_range(const struct cli_args *args, struct cli_ask *as
     return CLI_USAGE;
 }
 
-/** --site NAME and the words that are left, as one filter. */
+/** The words that are left, with blanks between them: a filter may come quoted or not. */
 static void join_filter(const struct cli_args *args, struct weir_buf *filter)
 {
-    const char *site = args->values[CLI_OPTION_site];
-    bool words = args->word_count > 0;
-    if (site != NULL) weir_buf_printf(filter, words ? "site \"%s\" and (" : "site \"%s\"", site);
     for (int i = 0; i < args->word_count; i++)
         weir_buf_printf(filter, i == 0 ? "%s" : " %s", args->words[i]);
-    if (site != NULL && words) weir_buf_text(filter, ")");
 }
 
 enum cli_exit cli_ask_begin(const struct cli_args *args, struct cli_ask *ask)
@@ -51,9 +47,11 @@ enum cli_exit cli_ask_begin(const struct cli_args *args, struct cli_ask *ask)
                           weir_time_rfc3339(ask->range.to_ms, to), "filter", weir_buf_cstr(&ask->filter));
     if (ask->body == NULL) return cli_fail(CLI_USAGE, "the filter is not UTF-8 text, or memory ran out");
 
-    int64_t timeout_ms = 30000;
+    const char *site = args->values[CLI_OPTION_site];
+    if (site != NULL) json_object_set_new(ask->body, "sites", json_pack("[s]", site));
+    int64_t timeout_ms;
     const char *timeout = args->values[CLI_OPTION_timeout];
-    if (timeout == NULL || weir_conf_duration_parse(timeout, &timeout_ms) == 0) {
+    if (timeout != NULL && weir_conf_duration_parse(timeout, &timeout_ms) == 0) {
         json_object_set_new(ask->body, "budget", json_pack("{s:I}", "ms", (json_int_t)timeout_ms));
     }
     return CLI_OK;
@@ -144,10 +142,7 @@ static void print_footer(const struct cli_output *output, const json_t *answer)
     size_t asked;
     size_t answered;
     struct weir_buf out = WEIR_BUF_INIT;
-    const json_t *groups = json_object_get(meta, "groups");
-    weir_buf_printf(&out, "-- %zu", rows);
-    if (groups != NULL) weir_buf_printf(&out, " of %" JSON_INTEGER_FORMAT " groups", json_integer_value(groups));
-    if (groups == NULL) weir_buf_text(&out, rows == 1 ? " row" : " rows");
+    weir_buf_printf(&out, "-- %zu %s", rows, rows == 1 ? "row" : "rows");
     const json_t *total = json_object_get(meta, "total");
     if (total != NULL) {
         part(&out);

@@ -10,7 +10,7 @@
 struct cli_ask {
     struct cli_output output;
     struct weir_timerange range;
-    struct weir_buf filter; /* the words, with blanks between them and --site put in front */
+    struct weir_buf filter; /* the words, with blanks between them */
     json_t *body;           /* {"time": ..., "filter": ...}; verbs add to it */
 };
 

@@ -38,7 +38,7 @@ const struct cli_verb cli_verbs[] = {
      .run = cli_exporters,
      .examples = "  weir exporters\n"
                  "  weir exporters -t 24h -o csv\n"
-                 "  weir exporters -o json | jq '.rows[] | select(.sequence_lost > 0)'\n"},
+                 "  weir exporters -o json | jq '.rows[] | select(.lost_sequence > 0)'\n"},
     {.name = "status",
      .bit = CLI_STATUS,
      .words = "",

@@ -13,8 +13,8 @@ enum cli_exit cli_exporters(const struct cli_args *args)
         char to[WEIR_TIME_TEXT];
         snprintf(path, sizeof path, "/api/v1/exporters?from=%s&to=%s", weir_time_rfc3339(ask.range.from_ms, from),
                  weir_time_rfc3339(ask.range.to_ms, to));
-        ask.output.narrow = "exporter,domain,site,agent,protocol,flows,bytes,sampling,sequence_lost,template_missing,"
-                            "undecodable,socket_drops,last_heard";
+        ask.output.narrow = "exporter,domain,site,agent,protocol,flows,bytes,sampling,lost_sequence,lost_templates,"
+                            "lost_undecodable,lost_socket_drops,lost_spool,last_heard";
         json_t *answer = NULL;
         status = cli_api(args, path, NULL, NULL, &answer);
         if (status == CLI_OK) status = cli_ask_print(args, &ask.output, answer);

@@ -139,8 +139,7 @@ static struct column column_of(const json_t *from)
 {
     struct column column = {
         .name = text_of(from, "name"), .type = text_of(from, "type"), .unit = text_of(from, "unit")};
-    column.right = strcmp(column.type, "number") == 0 || strcmp(column.type, "count") == 0 ||
-                   strcmp(column.type, "duration") == 0 || strcmp(column.type, "rate") == 0;
+    column.right = strcmp(column.type, "integer") == 0 || strcmp(column.type, "number") == 0;
     return column;
 }
 
@@ -209,8 +208,7 @@ static void table_text(const struct cli_output *output, const struct column *col
                        struct weir_buf *out)
 {
     bool counts = strcmp(column->unit, "bytes") == 0 || strcmp(column->unit, "packets") == 0 ||
-                  strcmp(column->unit, "flows") == 0 || strcmp(column->unit, "records") == 0 ||
-                  strcmp(column->type, "count") == 0;
+                  strcmp(column->unit, "flows") == 0 || strcmp(column->unit, "records") == 0;
     if (value == NULL || json_is_null(value)) {
         weir_buf_text(out, "-");
     } else if (json_is_string(value) && strcmp(column->type, "time") == 0) {
@@ -218,7 +216,7 @@ static void table_text(const struct cli_output *output, const struct column *col
         char text[WEIR_TIME_TEXT];
         bool parsed = weir_timepoint_parse(json_string_value(value), 0, &weir_zone_utc, &ms, NULL) == 0;
         weir_buf_text(out, parsed ? weir_time_local(ms, &output->zone, text) : json_string_value(value));
-    } else if (strcmp(column->type, "share") == 0) {
+    } else if (strcmp(column->name, "share") == 0) {
         double share = json_number_value(value);
         if (!output->plain) cli_bar(share, SHARE_CELLS, out);
         weir_buf_printf(out, output->plain ? "%.1f %%" : " %5.1f %%", share * 100);

@@ -85,16 +85,35 @@ static int64_t nice_step(int64_t range_ms)
     return 86400000;
 }
 
-static json_int_t number_of(const json_t *object, const char *key)
+static const char *const metrics[] = {"flows", "packets", "bytes"};
+enum { METRICS = 3 };
+
+static int64_t time_of(const json_t *object, const char *key)
 {
-    return json_integer_value(json_object_get(object, key));
+    int64_t ms = 0;
+    const char *text = json_string_value(json_object_get(object, key));
+    if (text != NULL) weir_timepoint_parse(text, 0, &weir_zone_utc, &ms, NULL);
+    return ms;
 }
 
-/** A series as people look at it: a row per group with a sparkline over its steps. Rows come in the order of groups. */
-static json_t *sparklines(const json_t *answer, const json_t *group, const char *order)
+static bool same_group(const json_t *group, const json_t *a, const json_t *b)
+{
+    size_t i;
+    json_t *name;
+    json_array_foreach(group, i, name)
+    {
+        const char *key = json_string_value(name);
+        const json_t *left = json_object_get(a, key);
+        const json_t *right = json_object_get(b, key);
+        if (left != right && (left == NULL || right == NULL || !json_equal(left, right))) return false;
+    }
+    return true;
+}
+
+/** The columns of a table with a line per group. */
+static json_t *sparkline_columns(const json_t *group)
 {
     json_t *columns = json_array();
-    json_t *rows = json_array();
     size_t i;
     json_t *name;
     json_array_foreach(group, i, name)
@@ -102,49 +121,70 @@ static json_t *sparklines(const json_t *answer, const json_t *group, const char 
         json_array_append_new(columns, json_pack("{s:O,s:s}", "name", name, "type", "text"));
     }
     json_array_append_new(columns, json_pack("{s:s,s:s}", "name", "trend", "type", "text"));
-    static const char *const metrics[] = {"flows", "packets", "bytes"};
-    for (int m = 0; m < 3; m++) {
+    for (int m = 0; m < METRICS; m++) {
         json_array_append_new(columns,
-                              json_pack("{s:s,s:s,s:s}", "name", metrics[m], "type", "number", "unit", metrics[m]));
+                              json_pack("{s:s,s:s,s:s}", "name", metrics[m], "type", "integer", "unit", metrics[m]));
     }
+    return columns;
+}
 
-    const json_t *from = json_object_get(answer, "rows");
-    size_t count = json_array_size(from);
-    uint64_t *values = weir_calloc(count + 1, sizeof *values);
-    for (size_t begin = 0; begin < count && values != NULL;) {
-        const json_t *first = json_array_get(from, begin);
-        json_int_t sums[3] = {0};
-        size_t steps = 0;
-        size_t at = begin;
-        for (; at < count; at++) {
-            const json_t *row = json_array_get(from, at);
-            bool same = true;
-            json_array_foreach(group, i, name)
-            {
-                const char *key = json_string_value(name);
-                same = same && json_equal(json_object_get(row, key), json_object_get(first, key));
-            }
-            if (!same) break;
-            for (int m = 0; m < 3; m++)
-                sums[m] += number_of(row, metrics[m]);
-            values[steps++] = (uint64_t)number_of(row, order);
+/** One line: the group's keys, its steps as a sparkline (a step without flows has no row, and is a gap), its sums. */
+static json_t *sparkline_row(const json_t *group, const json_t *rows, size_t begin, size_t end, const char *order,
+                             int64_t from_ms, int64_t step_ms, uint64_t *steps, size_t step_count)
+{
+    json_int_t sums[METRICS] = {0};
+    memset(steps, 0, step_count * sizeof *steps);
+    for (size_t at = begin; at < end; at++) {
+        const json_t *row = json_array_get(rows, at);
+        int64_t step = (time_of(row, "time") - from_ms) / step_ms;
+        if (step >= 0 && (size_t)step < step_count) {
+            steps[step] = (uint64_t)json_integer_value(json_object_get(row, order));
         }
-        struct weir_buf line = WEIR_BUF_INIT;
-        cli_sparkline(values, steps, &line);
-        json_t *row = json_object();
-        json_array_foreach(group, i, name)
-        {
-            json_object_set(row, json_string_value(name), json_object_get(first, json_string_value(name)));
-        }
-        json_object_set_new(row, "trend", json_string(weir_buf_cstr(&line)));
-        for (int m = 0; m < 3; m++)
-            json_object_set_new(row, metrics[m], json_integer(sums[m]));
-        json_array_append_new(rows, row);
-        weir_buf_fini(&line);
-        begin = at;
+        for (int m = 0; m < METRICS; m++)
+            sums[m] += json_integer_value(json_object_get(row, metrics[m]));
     }
-    weir_free(values);
-    return json_pack("{s:O,s:o,s:o}", "meta", json_object_get(answer, "meta"), "columns", columns, "rows", rows);
+    struct weir_buf line = WEIR_BUF_INIT;
+    cli_sparkline(steps, step_count, &line);
+    json_t *out = json_object();
+    const json_t *first = json_array_get(rows, begin);
+    size_t i;
+    json_t *name;
+    json_array_foreach(group, i, name)
+    {
+        const char *key = json_string_value(name);
+        json_object_set(out, key, json_object_get(first, key));
+    }
+    json_object_set_new(out, "trend", json_string(weir_buf_cstr(&line)));
+    for (int m = 0; m < METRICS; m++)
+        json_object_set_new(out, metrics[m], json_integer(sums[m]));
+    weir_buf_fini(&line);
+    return out;
+}
+
+/** A series as people look at it: a line per group. Its rows come in the order of groups, then of time. */
+static json_t *sparklines(const json_t *answer, const json_t *group, const char *order)
+{
+    enum { STEPS_MOST = 1000 };
+    const json_t *meta = json_object_get(answer, "meta");
+    const json_t *from = json_object_get(answer, "rows");
+    int64_t step_ms = json_integer_value(json_object_get(meta, "step_ms"));
+    if (step_ms <= 0) step_ms = 60000;
+    int64_t from_ms = time_of(meta, "from") / step_ms * step_ms;
+    int64_t span_ms = time_of(meta, "to") - from_ms;
+    size_t step_count = span_ms <= 0 ? 1 : (size_t)((span_ms + step_ms - 1) / step_ms);
+    if (step_count > STEPS_MOST) step_count = STEPS_MOST;
+
+    json_t *rows = json_array();
+    uint64_t *steps = weir_calloc(step_count, sizeof *steps);
+    size_t count = steps == NULL ? 0 : json_array_size(from);
+    for (size_t begin = 0, end; begin < count; begin = end) {
+        end = begin + 1;
+        while (end < count && same_group(group, json_array_get(from, begin), json_array_get(from, end)))
+            end++;
+        json_array_append_new(rows, sparkline_row(group, from, begin, end, order, from_ms, step_ms, steps, step_count));
+    }
+    weir_free(steps);
+    return json_pack("{s:O,s:o,s:o}", "meta", meta, "columns", sparkline_columns(group), "rows", rows);
 }
 
 /** Ask, and show groups as sparklines when it is for people. */

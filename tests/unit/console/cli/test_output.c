@@ -3,8 +3,8 @@
 #include "tests/support/cmocka.h"
 
 static const char sample[] =
-    "{\"meta\":{},\"columns\":[{\"name\":\"dst_ip\",\"type\":\"ip\"},{\"name\":\"dst_port\",\"type\":\"number\"},"
-    "{\"name\":\"flows\",\"type\":\"number\",\"unit\":\"flows\"},{\"name\":\"bytes\",\"type\":\"number\",\"unit\":"
+    "{\"meta\":{},\"columns\":[{\"name\":\"dst_ip\",\"type\":\"ip\"},{\"name\":\"dst_port\",\"type\":\"integer\"},"
+    "{\"name\":\"flows\",\"type\":\"integer\",\"unit\":\"flows\"},{\"name\":\"bytes\",\"type\":\"integer\",\"unit\":"
     "\"bytes\"},"
     "{\"name\":\"t_first\",\"type\":\"time\"},{\"name\":\"note\",\"type\":\"text\"},{\"name\":\"share\",\"type\":"
     "\"share\"}],"
