@@ -569,7 +569,7 @@ static void on_sack(struct route_core *core, uint32_t node, const struct weir_ms
 {
     struct route_session *session = session_of_answer(core, msg);
     if (session == NULL) return;
-    uint64_t done = 0;
+    uint64_t done = 0, expected = 0;
     for (uint32_t link = session->lane[msg->shard]; link != 0;) {
         struct route_entry *entry = route_table_entry(&core->table, link);
         if (entry->seq > msg->seq) break;
@@ -580,7 +580,11 @@ static void on_sack(struct route_core *core, uint32_t node, const struct weir_ms
             entry->poison &= (uint8_t)~entry->got;
             core->nodes[node].state.acknowledged++;
         }
-        if (entry->got == all_of(entry)) done = entry->seq;
+        if (msg->expected > entry->expected) entry->expected = msg->expected;
+        if (entry->got == all_of(entry)) {
+            done = entry->seq;
+            expected = entry->expected;
+        }
         link = entry->next;
     }
     if (done == 0) return;
@@ -592,6 +596,7 @@ static void on_sack(struct route_core *core, uint32_t node, const struct weir_ms
     struct route_action *action = tell_agent(core, session->peer, WEIR_MSG_ACK);
     action->shard = msg->shard;
     action->seq = done;
+    action->expected = expected; /* more than the agent ever sent tells it that its spool was set back */
 }
 
 /** One owner cannot decode the batch. The agent may give it up only when none can. */

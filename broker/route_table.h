@@ -12,6 +12,7 @@
 /** One batch in flight. */
 struct route_entry {
     uint64_t seq;
+    uint64_t expected;     /* by the owner that has most of the lane */
     int64_t since_mono_ms; /* when it was forwarded the last time */
     uint32_t session;      /* index */
     uint32_t shard;

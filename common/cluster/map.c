@@ -32,6 +32,27 @@ static int find(const struct weir_node *nodes, uint32_t count, const char *name)
     return WEIR_ENOTFOUND;
 }
 
+static bool nodes_equal(const struct weir_node *a, const struct weir_node *b, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        bool equal = strcmp(a[i].name, b[i].name) == 0 && strcmp(a[i].zone, b[i].zone) == 0 &&
+                     strcmp(a[i].endpoint, b[i].endpoint) == 0 && strcmp(a[i].ask_endpoint, b[i].ask_endpoint) == 0 &&
+                     strcmp(a[i].key, b[i].key) == 0 && a[i].weight == b[i].weight;
+        if (!equal) return false;
+    }
+    return true;
+}
+
+bool weir_map_equal(const struct weir_map *a, const struct weir_map *b)
+{
+    return strcmp(a->tenant, b->tenant) == 0 && a->epoch == b->epoch && a->replication == b->replication &&
+           a->broker_count == b->broker_count && a->aggregator_count == b->aggregator_count &&
+           nodes_equal(a->brokers, b->brokers, a->broker_count) &&
+           nodes_equal(a->aggregators, b->aggregators, a->aggregator_count) &&
+           memcmp(a->owner_count, b->owner_count, sizeof a->owner_count) == 0 &&
+           memcmp(a->owners, b->owners, sizeof a->owners) == 0;
+}
+
 int weir_map_find_broker(const struct weir_map *map, const char *name)
 {
     return find(map->brokers, map->broker_count, name);

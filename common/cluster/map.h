@@ -59,6 +59,9 @@ int weir_map_check(const struct weir_map *map, struct weir_why *why);
  */
 void weir_map_place(struct weir_map *map);
 
+/** Do the maps say the same? */
+bool weir_map_equal(const struct weir_map *a, const struct weir_map *b);
+
 /** Index of the broker or aggregator of this name, or WEIR_ENOTFOUND. */
 int weir_map_find_broker(const struct weir_map *map, const char *name);
 int weir_map_find_aggregator(const struct weir_map *map, const char *name);

@@ -519,7 +519,7 @@ static int merge_others(struct weir_answer *into, const struct weir_answer *from
     return rc;
 }
 
-static void merge_coverage(struct weir_coverage *into, const struct weir_coverage *from)
+void weir_coverage_merge(struct weir_coverage *into, const struct weir_coverage *from)
 {
     if (from->tier > into->tier) into->tier = from->tier;
     into->sampled |= from->sampled;
@@ -547,7 +547,7 @@ int weir_answer_merge(struct weir_answer *into, const struct weir_answer *from)
     into->error_bound += from->error_bound;
     weir_counts_add(&into->total, &from->total);
     weir_counts_add(&into->other, &from->other);
-    merge_coverage(&into->coverage, &from->coverage);
+    weir_coverage_merge(&into->coverage, &from->coverage);
     return 0;
 }
 

@@ -228,6 +228,9 @@ int weir_answer_add_source(struct weir_answer *answer, const struct weir_answer_
  */
 int weir_answer_merge(struct weir_answer *into, const struct weir_answer *from);
 
+/** Add what another answer covers. */
+void weir_coverage_merge(struct weir_coverage *into, const struct weir_coverage *from);
+
 /**
  * Put everything in order. Groups become @rows: the best @groups of them (a series is ranked by its groups' sums over
  * time, and its rows are in the order of groups, then time); the others are added to @other. With @partial (an

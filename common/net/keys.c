@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -177,6 +178,18 @@ int weir_keys_read(const char *path, struct weir_keys *ret, struct weir_why *why
     explicit_bzero(text, sizeof text);
     weir_keys_wipe(&keys);
     return rc;
+}
+
+int weir_keys_load(const char *path, struct weir_keys *ret, struct weir_why *why)
+{
+    const char *folder = getenv("CREDENTIALS_DIRECTORY");
+    const char *slash = strrchr(path, '/');
+    char credential[PATH_BYTES];
+    if (folder == NULL) return weir_keys_read(path, ret, why);
+    int rc = path_of(credential, folder, slash == NULL ? path : slash + 1, "", why);
+    if (rc < 0) return rc;
+    bool is_there = access(credential, F_OK) == 0;
+    return weir_keys_read(is_there ? credential : path, ret, why);
 }
 
 int weir_keys_read_public(const char *path, char ret[WEIR_KEY_TEXT], struct weir_why *why)

@@ -35,6 +35,12 @@ int weir_keys_write(const struct weir_keys *keys, const char *folder, const char
  */
 int weir_keys_read(const char *path, struct weir_keys *ret, struct weir_why *why);
 
+/**
+ * The pair of a daemon: as weir_keys_read, from the file of the same name in the folder that the service manager hands
+ * out credentials in ($CREDENTIALS_DIRECTORY) where there is one, else from @path.
+ */
+int weir_keys_load(const char *path, struct weir_keys *ret, struct weir_why *why);
+
 /** Read the public key of the .pub file at @path. WEIR_ENOTFOUND, WEIR_EDENIED, WEIR_EFORMAT, WEIR_EIO. */
 int weir_keys_read_public(const char *path, char ret[WEIR_KEY_TEXT], struct weir_why *why);
 

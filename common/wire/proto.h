@@ -9,7 +9,10 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-enum { WEIR_PROTO_ARENA_BYTES = 32768 };
+enum {
+    WEIR_PROTO_ARENA_BYTES = 32768,
+    WEIR_PROTO_HEAP_MOST = 8 << 20,
+};
 
 struct weir_proto_arena {
     ProtobufCAllocator allocator;
@@ -27,6 +30,21 @@ void weir_proto_arena_init(struct weir_proto_arena *arena);
  */
 int weir_proto_unpack(struct weir_proto_arena *arena, const ProtobufCMessageDescriptor *type, struct weir_view bytes,
                       ProtobufCMessage **ret);
+
+/** Heap memory for one message, up to a budget: for messages that an arena cannot hold. */
+struct weir_proto_budget {
+    ProtobufCAllocator allocator;
+    size_t left;
+    bool spent; /* an allocation was refused for it */
+    bool no_memory;
+};
+
+/**
+ * Unpack @bytes on the heap, in at most WEIR_PROTO_HEAP_MOST bytes; free *@ret with
+ * protobuf_c_message_free_unpacked(message, &budget->allocator). WEIR_EFORMAT; WEIR_ELIMIT; WEIR_ENOMEM.
+ */
+int weir_proto_unpack_heap(struct weir_proto_budget *budget, const ProtobufCMessageDescriptor *type,
+                           struct weir_view bytes, ProtobufCMessage **ret);
 
 /** Copy a string field to @out of @size bytes. WEIR_EFORMAT when it is too long. */
 int weir_proto_text(const char *field, char *out, size_t size);

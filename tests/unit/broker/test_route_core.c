@@ -276,6 +276,23 @@ static void commits_are_in_order_so_one_answer_covers_those_before_it(void **sta
     bench_stop(&b);
 }
 
+static void an_acknowledgement_carries_what_the_owner_that_has_most_expects(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_start(&b, 100 * BATCH, 10);
+    hello(&b, 0);
+    data(&b, 0, 3);
+    struct weir_msg msg = answer_of(&b, 0, WEIR_MSG_SACK, 3);
+    msg.expected = 100;
+    node_says(&b, owner(&b, 0), &msg);
+    msg.expected = 4;
+    node_says(&b, owner(&b, 1), &msg);
+    assert_int_equal(told(&b, WEIR_MSG_ACK)->seq, 3);
+    assert_int_equal(told(&b, WEIR_MSG_ACK)->expected, 100);
+    bench_stop(&b);
+}
+
 static void answers_of_others_of_another_epoch_or_incarnation_count_for_nothing(void **state)
 {
     (void)state;
@@ -811,6 +828,7 @@ int main(void)
         cmocka_unit_test(a_batch_goes_to_both_owners_with_epoch_tenant_site_and_name),
         cmocka_unit_test(the_agent_hears_of_a_batch_when_both_owners_committed_it),
         cmocka_unit_test(commits_are_in_order_so_one_answer_covers_those_before_it),
+        cmocka_unit_test(an_acknowledgement_carries_what_the_owner_that_has_most_expects),
         cmocka_unit_test(answers_of_others_of_another_epoch_or_incarnation_count_for_nothing),
         cmocka_unit_test(a_gap_sends_the_agent_back_once_for_all_that_followed),
         cmocka_unit_test(a_repetition_goes_only_to_owners_that_did_not_commit_and_takes_no_credit),

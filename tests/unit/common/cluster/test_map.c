@@ -181,6 +181,23 @@ static void a_map_that_cannot_work_is_refused_with_a_reason(void **state)
     weir_free(map);
 }
 
+static void maps_are_equal_when_they_say_the_same(void **state)
+{
+    (void)state;
+    struct weir_map *a = map_of(3, 2, 2), *b = map_of(3, 2, 2);
+    weir_map_place(a);
+    assert_false(weir_map_equal(a, b));
+    weir_map_place(b);
+    assert_true(weir_map_equal(a, b));
+    b->aggregators[2].weight++;
+    assert_false(weir_map_equal(a, b));
+    b->aggregators[2].weight--;
+    b->epoch++;
+    assert_false(weir_map_equal(a, b));
+    weir_free(a);
+    weir_free(b);
+}
+
 static void nodes_are_found_by_name_and_their_number_is_bounded(void **state)
 {
     (void)state;
@@ -206,6 +223,7 @@ int main(void)
         cmocka_unit_test(the_placement_is_the_same_for_ever),
         cmocka_unit_test(the_order_of_the_aggregators_in_the_file_does_not_matter),
         cmocka_unit_test(a_map_that_cannot_work_is_refused_with_a_reason),
+        cmocka_unit_test(maps_are_equal_when_they_say_the_same),
         cmocka_unit_test(nodes_are_found_by_name_and_their_number_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -143,6 +143,26 @@ static void what_is_not_a_key_file_is_refused_with_a_reason(void **state)
     place_remove(&place);
 }
 
+static void a_credential_of_the_service_manager_comes_before_the_file(void **state)
+{
+    (void)state;
+    struct place place;
+    struct weir_keys keys, read;
+    struct weir_why why;
+    place_make(&place);
+    assert_int_equal(weir_keys_make(&keys, &why), 0);
+    assert_int_equal(weir_keys_write(&keys, place.folder, "agent-1", false, &why), 0);
+    assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+    assert_int_equal(weir_keys_load(place.secret, &read, &why), 0);
+    assert_int_equal(weir_keys_load("/nonexistent/agent-1.key", &read, &why), WEIR_ENOTFOUND);
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", place.folder, 1), 0);
+    assert_int_equal(weir_keys_load("/nonexistent/agent-1.key", &read, &why), 0);
+    assert_string_equal(read.public_key, keys.public_key);
+    assert_int_equal(weir_keys_load("/nonexistent/other.key", &read, &why), WEIR_ENOTFOUND);
+    assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+    place_remove(&place);
+}
+
 static void names_that_could_leave_the_folder_are_refused(void **state)
 {
     (void)state;
@@ -164,6 +184,7 @@ int main(void)
         cmocka_unit_test(keys_are_not_overwritten_unless_asked),
         cmocka_unit_test(a_secret_that_is_open_to_others_is_refused),
         cmocka_unit_test(what_is_not_a_key_file_is_refused_with_a_reason),
+        cmocka_unit_test(a_credential_of_the_service_manager_comes_before_the_file),
         cmocka_unit_test(names_that_could_leave_the_folder_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,160 @@
+#include "agent/decode/decode.h"
+
+#include "agent/decode/decoder.h"
+#include "common/base/err.h"
+#include "common/base/mem.h"
+
+#include <assert.h>
+
+enum { SFLOW_VERSION = 5, PLAN_FIELDS_MOST = 4096 };
+
+/** Buckets for so many exporters: a power of two, at least as many. */
+static uint32_t bucket_count(uint32_t exporters)
+{
+    uint32_t buckets = 16;
+    while (buckets < exporters && buckets < 1u << 20)
+        buckets *= 2;
+    return buckets;
+}
+
+int agent_decoder_create(const struct agent_decoder_conf *conf, struct agent_gather *gather, struct agent_decoder **ret)
+{
+    assert(conf->most_exporters >= 1 && conf->most_domains >= 1 && conf->most_templates >= 1);
+    assert(conf->most_templates_all >= 1 && conf->most_fields >= 1 && conf->most_fields <= PLAN_FIELDS_MOST);
+    int rc = WEIR_ENOMEM;
+    struct agent_decoder *decoder = weir_calloc(1, sizeof *decoder);
+    if (decoder == NULL) return WEIR_ENOMEM;
+    decoder->conf = *conf;
+    decoder->gather = gather;
+    agent_link_init(&decoder->exporters);
+    agent_link_init(&decoder->templates);
+    agent_link_init(&decoder->parked);
+
+    uint32_t buckets = bucket_count(conf->most_exporters);
+    decoder->bucket_mask = buckets - 1;
+    decoder->buckets = weir_calloc(buckets, sizeof *decoder->buckets);
+    if (decoder->buckets == NULL) goto fail;
+    decoder->specs = weir_calloc(conf->most_fields, sizeof *decoder->specs);
+    if (decoder->specs == NULL) goto fail;
+
+    rc = agent_netflow5_plans(decoder);
+    if (rc < 0) goto fail;
+    *ret = decoder;
+    return 0;
+
+fail:
+    agent_decoder_destroy(decoder);
+    return rc;
+}
+
+void agent_decoder_destroy(struct agent_decoder *decoder)
+{
+    if (decoder == NULL) return;
+    while (!agent_link_empty(&decoder->exporters))
+        agent_exporter_forget(decoder, AGENT_LINKED(decoder->exporters.next, struct agent_exporter, by_age));
+    agent_plan_fini(&decoder->netflow5);
+    agent_plan_fini(&decoder->netflow7);
+    weir_free(decoder->specs);
+    weir_free(decoder->buckets);
+    weir_free(decoder);
+}
+
+static enum agent_protocol protocol_of(struct weir_view datagram)
+{
+    struct weir_cursor c = weir_cursor_of(datagram);
+    switch (weir_cursor_u16(&c)) {
+    case 5: return AGENT_PROTOCOL_netflow5;
+    case 7: return AGENT_PROTOCOL_netflow7;
+    case 9: return AGENT_PROTOCOL_netflow9;
+    case 10: return AGENT_PROTOCOL_ipfix;
+    case 0: return weir_cursor_u16(&c) == SFLOW_VERSION ? AGENT_PROTOCOL_sflow5 : AGENT_PROTOCOL_unknown;
+    default: return AGENT_PROTOCOL_unknown;
+    }
+}
+
+static enum agent_refusal decode_as(struct agent_decoder *decoder, enum agent_protocol protocol,
+                                    const struct weir_ip *exporter, struct weir_view datagram, int64_t received_ms)
+{
+    switch (protocol) {
+    case AGENT_PROTOCOL_netflow5: return agent_netflow5_decode(decoder, exporter, datagram, received_ms, false);
+    case AGENT_PROTOCOL_netflow7: return agent_netflow5_decode(decoder, exporter, datagram, received_ms, true);
+    case AGENT_PROTOCOL_netflow9: return agent_netflow9_decode(decoder, exporter, datagram, received_ms);
+    case AGENT_PROTOCOL_ipfix: return agent_ipfix_decode(decoder, exporter, datagram, received_ms);
+    case AGENT_PROTOCOL_sflow5: return agent_sflow5_decode(decoder, exporter, datagram, received_ms);
+    default: return datagram.size < 4 ? AGENT_REFUSAL_short : AGENT_REFUSAL_version;
+    }
+}
+
+enum agent_refusal agent_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
+                                struct weir_view datagram, int64_t received_ms)
+{
+    enum agent_protocol protocol = protocol_of(datagram);
+    agent_count(decoder, AGENT_INPUT_datagrams_netflow5 + protocol, 1);
+    agent_count(decoder, AGENT_INPUT_datagram_bytes_netflow5 + protocol, datagram.size);
+    enum agent_refusal refusal = decode_as(decoder, protocol, exporter, datagram, received_ms);
+    if (refusal != AGENT_REFUSAL_NONE) agent_count(decoder, agent_input_refused(protocol, refusal), 1);
+    return refusal;
+}
+
+void agent_decoder_tick(struct agent_decoder *decoder, int64_t now_ms)
+{
+    for (struct agent_link *at = decoder->exporters.next; at != &decoder->exporters; at = at->next) {
+        struct agent_exporter *exporter = AGENT_LINKED(at, struct agent_exporter, by_age);
+        for (struct agent_domain *domain = exporter->domains; domain != NULL; domain = domain->next)
+            agent_domain_settle(decoder, domain, now_ms);
+    }
+    agent_park_give_up(decoder, NULL, now_ms - decoder->conf.parked_ms);
+}
+
+void agent_decoder_socket_drops(struct agent_decoder *decoder, uint64_t datagrams)
+{
+    agent_count(decoder, AGENT_INPUT_socket_drops, datagrams);
+    enum { SHARED_AMONG = 64 };
+    struct agent_domain *heard[SHARED_AMONG];
+    uint64_t count = 0;
+    for (struct agent_link *at = decoder->exporters.prev; at != &decoder->exporters && count < SHARED_AMONG;
+         at = at->prev) {
+        struct agent_exporter *exporter = AGENT_LINKED(at, struct agent_exporter, by_age);
+        if (exporter->domains != NULL) heard[count++] = exporter->domains;
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t share = datagrams / count + (i < datagrams % count);
+        if (share > 0) agent_domain_lose(decoder, heard[i], &(struct weir_loss){.socket_drops = share});
+    }
+}
+
+const struct agent_decode_counts *agent_decoder_counts(const struct agent_decoder *decoder)
+{
+    return &decoder->counts;
+}
+
+static enum weir_protocol wire_protocol(enum agent_protocol protocol)
+{
+    static const enum weir_protocol of[] = {WEIR_PROTOCOL_NETFLOW5, WEIR_PROTOCOL_NETFLOW7, WEIR_PROTOCOL_NETFLOW9,
+                                            WEIR_PROTOCOL_IPFIX,    WEIR_PROTOCOL_SFLOW5,   WEIR_PROTOCOL_UNKNOWN};
+    return of[protocol];
+}
+
+size_t agent_decoder_exporters(const struct agent_decoder *decoder, struct agent_exporter_stat *out, size_t most)
+{
+    size_t count = 0;
+    for (struct agent_link *at = decoder->exporters.next; at != &decoder->exporters; at = at->next) {
+        const struct agent_exporter *exporter = AGENT_LINKED(at, struct agent_exporter, by_age);
+        for (const struct agent_domain *domain = exporter->domains; domain != NULL; domain = domain->next) {
+            if (count++ >= most) continue;
+            out[count - 1] = (struct agent_exporter_stat){
+                .source = domain->stream->source,
+                .protocol = wire_protocol(domain->protocol),
+                .sampling_origin = domain->last.origin,
+                .sampling_one_in = domain->last.one_in,
+                .templates = domain->template_count,
+                .datagrams = domain->datagrams,
+                .flows = domain->flows,
+                .loss = domain->loss,
+                .last_heard_ms = domain->heard_ms,
+                .last_export_ms = domain->export_ms,
+            };
+        }
+    }
+    return count;
+}

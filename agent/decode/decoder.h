@@ -1,0 +1,237 @@
+/**
+ * Inside the decoder: what it knows of its exporters, and what the protocols share. Only files of agent/decode read
+ * this.
+ */
+#ifndef WEIR_AGENT_DECODE_DECODER_H
+#define WEIR_AGENT_DECODE_DECODER_H
+
+#include "agent/decode/decode.h"
+#include "agent/decode/link.h"
+#include "agent/decode/plan.h"
+#include "agent/decode/sequence.h"
+
+enum { AGENT_TEMPLATE_BUCKETS = 16, AGENT_FLOWS = 64 };
+
+/** A sampling rate and where it was learned. */
+struct agent_rate {
+    uint32_t one_in; /* 0 unknown */
+    enum weir_sampling_origin origin;
+};
+
+/** What options data said of a sampler or selector of a domain. */
+struct agent_sampler {
+    const struct agent_domain *domain;
+    uint64_t id;
+    uint32_t one_in;
+};
+
+/** A template of a domain, of flows or of options. */
+struct agent_template {
+    struct agent_template *next; /* in its bucket */
+    struct agent_link by_age;    /* of all templates */
+    struct agent_link by_age_exporter;
+    struct agent_domain *domain;
+    uint16_t id;
+    bool is_options;
+    bool used;            /* since it was last considered for eviction */
+    uint16_t scope_count; /* of options: so many of the specs come first */
+    uint16_t spec_count;
+    struct agent_spec *specs;
+    struct agent_plan plan;
+};
+
+/** A source: an observation domain, v9 source id, v5 engine or sFlow sub-agent, speaking one protocol. */
+struct agent_domain {
+    struct agent_domain *next; /* of the exporter; last used first */
+    struct agent_exporter *exporter;
+    struct agent_stream *stream;
+    enum agent_protocol protocol;
+    uint32_t id;
+    struct agent_template *templates[AGENT_TEMPLATE_BUCKETS];
+    uint32_t template_count;
+    uint32_t parked_count;
+
+    struct agent_sequence sequence;
+    uint32_t uptime_ms; /* in the last datagram */
+    int64_t boot_ms;    /* IPFIX: systemInitTimeMilliseconds from options; 0 unknown */
+
+    struct agent_rate rate; /* of flows that say nothing themselves */
+    uint32_t wide_one_in;   /* options data for the whole domain; 0 none */
+    struct agent_rate last; /* of the last flow */
+
+    uint64_t datagrams;
+    uint64_t records; /* flows and options records */
+    uint64_t flows;
+    struct weir_loss loss;
+    int64_t heard_ms;
+    int64_t export_ms;
+};
+
+struct agent_exporter {
+    struct agent_exporter *next; /* in its bucket */
+    struct agent_link by_age;    /* of all exporters */
+    struct weir_ip ip;
+    struct agent_domain *domains;
+    uint32_t domain_count;
+    struct agent_link templates; /* of all its domains, by age */
+    uint32_t template_count;
+    struct agent_sampler *samplers;
+    uint32_t sampler_count;
+    uint32_t sampler_capacity;
+    uint32_t override_one_in; /* by the operator's rules; 0 none */
+    uint32_t default_one_in;
+    uint32_t wide_one_in; /* options data for the whole of any domain, the last heard; 0 none */
+};
+
+/** A data set that waits for its template. */
+struct agent_parked {
+    struct agent_link by_age;
+    struct agent_domain *domain;
+    struct agent_gather_note note;
+    struct agent_clock clock;
+    uint16_t id;
+    uint32_t size;
+    uint8_t bytes[];
+};
+
+struct agent_decoder {
+    struct agent_decoder_conf conf;
+    struct agent_gather *gather;
+    struct agent_decode_counts counts;
+
+    struct agent_exporter **buckets;
+    uint32_t bucket_mask;
+    uint32_t exporter_count;
+    struct agent_link exporters; /* the one heard last comes last */
+
+    struct agent_link templates;
+    uint32_t template_count;
+    struct agent_link parked;
+    size_t parked_bytes;
+
+    struct agent_spec *specs;                       /* most_fields: the template that is being read */
+    uint16_t where[AGENT_OPS][AGENT_ROWS_VARIABLE]; /* the records of variable length that are being read */
+    struct weir_flow flows[AGENT_FLOWS];            /* the samples that are being read */
+    struct agent_plan netflow5;
+    struct agent_plan netflow7;
+};
+
+static inline void agent_count(struct agent_decoder *decoder, enum agent_input_count what, uint64_t n)
+{
+    decoder->counts.n[what] += n;
+}
+
+/* ---- exporter.c: exporters and their domains ---- */
+
+/**
+ * The domain of a datagram whose header was read, exporter and all, made when new; evicts the exporter not heard for
+ * longest. NULL, with *refusal saying why.
+ */
+struct agent_domain *agent_domain_enter(struct agent_decoder *decoder, const struct weir_ip *ip,
+                                        enum agent_protocol protocol, uint32_t id, int64_t received_ms,
+                                        enum agent_refusal *refusal);
+
+void agent_exporter_forget(struct agent_decoder *decoder, struct agent_exporter *exporter);
+
+/** Add to the domain's losses: those that travel, those that are shown, those that are counted. */
+void agent_domain_lose(struct agent_decoder *decoder, struct agent_domain *domain, const struct weir_loss *loss);
+
+/** Account for a datagram's place in the sequence, and for the exporter's uptime (0: the protocol has none). */
+void agent_domain_order(struct agent_decoder *decoder, struct agent_domain *domain, const struct agent_order *order,
+                        const struct agent_clock *clock);
+
+/** Count gaps that stayed open for too long as lost. */
+void agent_domain_settle(struct agent_decoder *decoder, struct agent_domain *domain, int64_t now_ms);
+
+/* ---- sampling.c ---- */
+
+/** Work out domain->rate anew for all domains of the exporter. */
+void agent_sampling_resolve(struct agent_exporter *exporter);
+
+/** Options data: @one_in for the sampler @id of @domain, or (NULL) for all of it. */
+void agent_sampling_learn(struct agent_decoder *decoder, struct agent_domain *domain, const uint64_t *id,
+                          uint32_t one_in);
+
+/** Write the sampling columns of @rows; returns the columns written, 0 when nothing is known of any row. */
+uint64_t agent_sampling_run(struct agent_domain *domain, const struct agent_plan *plan, const struct agent_rows *rows,
+                            struct weir_batch *batch);
+
+/** Write one rate for @count rows. Returns the columns written. */
+uint64_t agent_sampling_fill(struct weir_batch *batch, uint32_t count, struct agent_rate rate);
+
+/* ---- template.c ---- */
+
+struct agent_template *agent_template_find(struct agent_domain *domain, uint16_t id);
+
+/**
+ * Learn a template of the @spec_count elements in decoder->specs, or see that it is known. WEIR_EFORMAT, WEIR_ENOMEM.
+ * Data sets that waited for it are decoded.
+ */
+int agent_template_learn(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id, size_t spec_count,
+                         bool is_options, size_t scope_count);
+
+/** Withdraw one template, or (id 0) all of the domain's that are options or not. */
+void agent_template_withdraw(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id, bool is_options);
+
+void agent_template_forget(struct agent_decoder *decoder, struct agent_template *template);
+
+/* ---- set.c: data sets of v9 and IPFIX ---- */
+
+/**
+ * Decode a data set. Adds the data records to *records; a set without template is parked and makes *uncertain true.
+ * Returns a refusal when a record runs past the set.
+ */
+enum agent_refusal agent_set_decode(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id,
+                                    struct weir_view body, const struct agent_gather_note *note,
+                                    const struct agent_clock *clock, uint64_t *records, bool *uncertain);
+
+/** Decode the rows of a plan into the domain's stream. @rate NULL: sampling as the plan and the domain know it. */
+void agent_rows_decode(struct agent_decoder *decoder, struct agent_domain *domain, const struct agent_plan *plan,
+                       const struct agent_rows *rows, const struct agent_gather_note *note,
+                       const struct agent_clock *clock, const struct agent_rate *rate);
+
+/** Append @count flows as rows; those of @columns that are zero everywhere need not be there. */
+void agent_flows_append(struct agent_decoder *decoder, struct agent_domain *domain, const struct weir_flow *flows,
+                        uint32_t count, uint64_t columns, const struct agent_gather_note *note);
+
+/* ---- specs.c: templates as they stand in v9 and IPFIX ---- */
+
+enum { AGENT_ENTERPRISE_SCOPE = 0xffffffff }; /* marks a scope of v9, which is no element */
+
+/** Read all templates of a set. The first refusal, after which the rest of the set is skipped. */
+enum agent_refusal agent_specs_netflow9(struct agent_decoder *decoder, struct agent_domain *domain,
+                                        struct weir_view body, bool options);
+enum agent_refusal agent_specs_ipfix(struct agent_decoder *decoder, struct agent_domain *domain, struct weir_view body,
+                                     bool options);
+
+/* ---- options.c ---- */
+
+void agent_options_record(struct agent_decoder *decoder, struct agent_domain *domain,
+                          const struct agent_template *template, struct weir_cursor *record);
+
+/* ---- park.c ---- */
+
+/** Keep a data set for later, or give it up. */
+void agent_park(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id, struct weir_view body,
+                const struct agent_gather_note *note, const struct agent_clock *clock);
+
+/** Decode what waited for template @id. */
+void agent_park_replay(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id);
+
+/** Give up what is older than @before_ms, or (domain not NULL) all of the domain's. */
+void agent_park_give_up(struct agent_decoder *decoder, const struct agent_domain *domain, int64_t before_ms);
+
+/* ---- the protocols: a whole datagram each, whose version was seen ---- */
+
+int agent_netflow5_plans(struct agent_decoder *decoder);
+
+enum agent_refusal agent_netflow5_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
+                                         struct weir_view datagram, int64_t received_ms, bool v7);
+enum agent_refusal agent_netflow9_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
+                                         struct weir_view datagram, int64_t received_ms);
+enum agent_refusal agent_ipfix_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
+                                      struct weir_view datagram, int64_t received_ms);
+enum agent_refusal agent_sflow5_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
+                                       struct weir_view datagram, int64_t received_ms);
+
+#endif

@@ -1,0 +1,198 @@
+#include "agent/decode/decoder.h"
+
+#include "common/base/err.h"
+#include "common/base/hash.h"
+#include "common/base/mem.h"
+
+static struct agent_exporter **bucket_of(struct agent_decoder *decoder, const struct weir_ip *ip)
+{
+    return &decoder->buckets[weir_hash64(ip, sizeof *ip, 0) & decoder->bucket_mask];
+}
+
+static struct agent_exporter *oldest(struct agent_decoder *decoder)
+{
+    return AGENT_LINKED(decoder->exporters.next, struct agent_exporter, by_age);
+}
+
+/** What the operator's rules say of an exporter. */
+static void apply_rules(const struct agent_decoder_conf *conf, struct agent_exporter *exporter)
+{
+    for (size_t i = conf->sampling_count; i-- > 0;) {
+        const struct agent_sampling_rule *rule = &conf->sampling[i];
+        if (!weir_prefix_contains(&rule->exporters, &exporter->ip)) continue;
+        *(rule->overrides ? &exporter->override_one_in : &exporter->default_one_in) = rule->one_in;
+    }
+}
+
+static struct agent_exporter *exporter_of(struct agent_decoder *decoder, const struct weir_ip *ip)
+{
+    if (!agent_link_empty(&decoder->exporters)) {
+        struct agent_exporter *last = AGENT_LINKED(decoder->exporters.prev, struct agent_exporter, by_age);
+        if (weir_ip_equal(&last->ip, ip)) return last;
+    }
+    struct agent_exporter **bucket = bucket_of(decoder, ip);
+    for (struct agent_exporter *exporter = *bucket; exporter != NULL; exporter = exporter->next) {
+        if (!weir_ip_equal(&exporter->ip, ip)) continue;
+        agent_link_to_end(&decoder->exporters, &exporter->by_age);
+        return exporter;
+    }
+
+    if (decoder->exporter_count >= decoder->conf.most_exporters) {
+        agent_count(decoder, AGENT_INPUT_exporters_evicted, 1);
+        agent_exporter_forget(decoder, oldest(decoder));
+    }
+    struct agent_exporter *exporter = weir_calloc(1, sizeof *exporter);
+    if (exporter == NULL) return NULL;
+    exporter->ip = *ip;
+    exporter->next = *bucket;
+    *bucket = exporter;
+    agent_link_init(&exporter->templates);
+    agent_link_append(&decoder->exporters, &exporter->by_age);
+    decoder->exporter_count++;
+    apply_rules(&decoder->conf, exporter);
+    return exporter;
+}
+
+static struct agent_domain *make_domain(struct agent_decoder *decoder, struct agent_exporter *exporter,
+                                        enum agent_protocol protocol, uint32_t id)
+{
+    struct agent_domain *domain = weir_calloc(1, sizeof *domain);
+    if (domain == NULL) return NULL;
+    struct weir_source source = {.exporter = exporter->ip, .domain = id};
+    int rc = agent_gather_attach(decoder->gather, &source, &domain->stream);
+    if (rc == WEIR_ELIMIT && oldest(decoder) != exporter) {
+        agent_count(decoder, AGENT_INPUT_exporters_evicted, 1);
+        agent_exporter_forget(decoder, oldest(decoder));
+        rc = agent_gather_attach(decoder->gather, &source, &domain->stream);
+    }
+    if (rc < 0) {
+        weir_free(domain);
+        return NULL;
+    }
+    domain->exporter = exporter;
+    domain->protocol = protocol;
+    domain->id = id;
+    domain->next = exporter->domains;
+    exporter->domains = domain;
+    exporter->domain_count++;
+    agent_sampling_resolve(exporter);
+    return domain;
+}
+
+static struct agent_domain *domain_of(struct agent_decoder *decoder, struct agent_exporter *exporter,
+                                      enum agent_protocol protocol, uint32_t id, enum agent_refusal *refusal)
+{
+    for (struct agent_domain **at = &exporter->domains; *at != NULL; at = &(*at)->next) {
+        struct agent_domain *domain = *at;
+        if (domain->id != id || domain->protocol != protocol) continue;
+        *at = domain->next;
+        domain->next = exporter->domains;
+        exporter->domains = domain;
+        return domain;
+    }
+    if (exporter->domain_count >= decoder->conf.most_domains) {
+        *refusal = AGENT_REFUSAL_limit;
+        return NULL;
+    }
+    struct agent_domain *domain = make_domain(decoder, exporter, protocol, id);
+    if (domain == NULL) *refusal = AGENT_REFUSAL_memory;
+    return domain;
+}
+
+struct agent_domain *agent_domain_enter(struct agent_decoder *decoder, const struct weir_ip *ip,
+                                        enum agent_protocol protocol, uint32_t id, int64_t received_ms,
+                                        enum agent_refusal *refusal)
+{
+    struct agent_exporter *exporter = exporter_of(decoder, ip);
+    if (exporter == NULL) {
+        *refusal = AGENT_REFUSAL_memory;
+        return NULL;
+    }
+    struct agent_domain *domain = domain_of(decoder, exporter, protocol, id, refusal);
+    if (domain == NULL) return NULL;
+    domain->datagrams++;
+    domain->heard_ms = received_ms;
+    return domain;
+}
+
+void agent_domain_lose(struct agent_decoder *decoder, struct agent_domain *domain, const struct weir_loss *loss)
+{
+    domain->loss.sequence_lost += loss->sequence_lost;
+    domain->loss.template_missing += loss->template_missing;
+    domain->loss.undecodable += loss->undecodable;
+    domain->loss.socket_drops += loss->socket_drops;
+    agent_count(decoder, AGENT_INPUT_sequence_lost, loss->sequence_lost);
+    agent_count(decoder, AGENT_INPUT_sets_missing, loss->template_missing);
+    agent_gather_lose(domain->stream, loss);
+}
+
+/** Records in @units: v9 and sFlow number datagrams, each of which held so many records on average. */
+static uint64_t records_of(const struct agent_domain *domain, uint64_t units)
+{
+    bool numbers_datagrams = domain->protocol == AGENT_PROTOCOL_netflow9 || domain->protocol == AGENT_PROTOCOL_sflow5;
+    if (!numbers_datagrams || domain->datagrams == 0) return units;
+    return (units * domain->records + domain->datagrams / 2) / domain->datagrams;
+}
+
+static void lose_units(struct agent_decoder *decoder, struct agent_domain *domain, uint64_t units)
+{
+    if (units == 0) return;
+    struct weir_loss loss = {.sequence_lost = records_of(domain, units)};
+    agent_domain_lose(decoder, domain, &loss);
+}
+
+void agent_exporter_forget(struct agent_decoder *decoder, struct agent_exporter *exporter)
+{
+    while (!agent_link_empty(&exporter->templates)) {
+        agent_template_forget(decoder, AGENT_LINKED(exporter->templates.next, struct agent_template, by_age_exporter));
+    }
+    while (exporter->domains != NULL) {
+        struct agent_domain *domain = exporter->domains;
+        exporter->domains = domain->next;
+        if (domain->parked_count > 0) agent_park_give_up(decoder, domain, INT64_MAX);
+        lose_units(decoder, domain, agent_sequence_restart(&domain->sequence));
+        agent_gather_detach(decoder->gather, &domain->stream);
+        weir_free(domain);
+    }
+    struct agent_exporter **at = bucket_of(decoder, &exporter->ip);
+    while (*at != exporter)
+        at = &(*at)->next;
+    *at = exporter->next;
+    agent_link_remove(&exporter->by_age);
+    decoder->exporter_count--;
+    weir_free(exporter->samplers);
+    weir_free(exporter);
+}
+
+/** A drop of more than the network could reorder by. The uptime wraps after 49.7 days: that is a step forward. */
+static bool uptime_fell(uint32_t before_ms, uint32_t now_ms)
+{
+    enum { REORDERED_MS = 60000 };
+    return now_ms < before_ms && (int32_t)(now_ms - before_ms) < -REORDERED_MS;
+}
+
+void agent_domain_order(struct agent_decoder *decoder, struct agent_domain *domain, const struct agent_order *order,
+                        const struct agent_clock *clock)
+{
+    uint64_t lost = 0;
+    if (clock->has_uptime) {
+        if (domain->sequence.known && uptime_fell(domain->uptime_ms, clock->uptime_ms)) {
+            lost += agent_sequence_restart(&domain->sequence);
+            domain->sequence.newest = 0;
+            agent_count(decoder, AGENT_INPUT_sequence_restarts, 1);
+        }
+        domain->uptime_ms = clock->uptime_ms;
+    }
+    switch (agent_sequence_step(&domain->sequence, order, &lost)) {
+    case AGENT_ARRIVAL_IN_ORDER: break;
+    case AGENT_ARRIVAL_LATE: agent_count(decoder, AGENT_INPUT_sequence_late, 1); break;
+    case AGENT_ARRIVAL_DUPLICATE: agent_count(decoder, AGENT_INPUT_sequence_duplicate, 1); break;
+    case AGENT_ARRIVAL_RESTART: agent_count(decoder, AGENT_INPUT_sequence_restarts, 1); break;
+    }
+    lose_units(decoder, domain, lost);
+}
+
+void agent_domain_settle(struct agent_decoder *decoder, struct agent_domain *domain, int64_t now_ms)
+{
+    if (domain->sequence.gap_count > 0) lose_units(decoder, domain, agent_sequence_settle(&domain->sequence, now_ms));
+}

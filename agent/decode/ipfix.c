@@ -1,0 +1,69 @@
+/** IPFIX (RFC 7011), one message in a datagram. */
+#include "agent/decode/decoder.h"
+
+enum { HEADER_BYTES = 16, SET_HEADER_BYTES = 4, SET_TEMPLATES = 2, SET_OPTIONS = 3, SET_LEAST_DATA = 256 };
+
+/** Decode the sets behind the header; counts data records, options included. */
+static enum agent_refusal decode_sets(struct agent_decoder *decoder, struct agent_domain *domain, struct weir_cursor c,
+                                      const struct agent_gather_note *note, const struct agent_clock *clock,
+                                      uint64_t *records, bool *uncertain)
+{
+    enum agent_refusal first = AGENT_REFUSAL_NONE;
+    while (weir_cursor_left(&c) >= SET_HEADER_BYTES) {
+        uint16_t id = weir_cursor_u16(&c);
+        uint16_t bytes = weir_cursor_u16(&c);
+        if (bytes < SET_HEADER_BYTES || bytes - SET_HEADER_BYTES > (int)weir_cursor_left(&c)) {
+            *uncertain = true;
+            return first == AGENT_REFUSAL_NONE ? AGENT_REFUSAL_set_length : first;
+        }
+        struct weir_view body = {.data = c.at, .size = (size_t)bytes - SET_HEADER_BYTES};
+        weir_cursor_skip(&c, body.size);
+        enum agent_refusal refusal = AGENT_REFUSAL_NONE;
+        if (id >= SET_LEAST_DATA) {
+            refusal = agent_set_decode(decoder, domain, id, body, note, clock, records, uncertain);
+            if (refusal != AGENT_REFUSAL_NONE) *uncertain = true;
+        } else if (id == SET_TEMPLATES || id == SET_OPTIONS) {
+            refusal = agent_specs_ipfix(decoder, domain, body, id == SET_OPTIONS);
+        } else {
+            agent_count(decoder, AGENT_INPUT_sets_unknown, 1);
+        }
+        if (first == AGENT_REFUSAL_NONE) first = refusal;
+    }
+    return first;
+}
+
+enum agent_refusal agent_ipfix_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
+                                      struct weir_view datagram, int64_t received_ms)
+{
+    struct weir_cursor c = weir_cursor_of(datagram);
+    weir_cursor_skip(&c, 2);
+    uint16_t length = weir_cursor_u16(&c);
+    struct agent_clock clock = {.export_ms = (int64_t)weir_cursor_u32(&c) * 1000};
+    uint32_t sequence = weir_cursor_u32(&c);
+    uint32_t domain_id = weir_cursor_u32(&c);
+    if (c.ran_out || length < HEADER_BYTES) return AGENT_REFUSAL_short;
+    if (length > datagram.size) return AGENT_REFUSAL_truncated;
+    c.end = datagram.data + length;
+
+    enum agent_refusal refusal = AGENT_REFUSAL_NONE;
+    struct agent_domain *domain =
+        agent_domain_enter(decoder, exporter, AGENT_PROTOCOL_ipfix, domain_id, received_ms, &refusal);
+    if (domain == NULL) return refusal;
+    domain->export_ms = clock.export_ms;
+    clock.has_uptime = domain->boot_ms != 0; /* its header has no uptime; options data may say when it started */
+    clock.uptime_ms = (uint32_t)(clock.export_ms - domain->boot_ms);
+
+    struct agent_gather_note note = {WEIR_PROTOCOL_IPFIX, received_ms, clock.export_ms};
+    uint64_t records = 0;
+    bool uncertain = false;
+    refusal = decode_sets(decoder, domain, c, &note, &clock, &records, &uncertain);
+
+    struct agent_order order = {.first = sequence,
+                                .units = (uint32_t)records,
+                                .units_uncertain = uncertain,
+                                .clock = clock.export_ms,
+                                .now_ms = received_ms};
+    agent_domain_order(decoder, domain, &order, &clock);
+    if (refusal != AGENT_REFUSAL_NONE) agent_domain_lose(decoder, domain, &(struct weir_loss){.undecodable = 1});
+    return refusal;
+}

@@ -1,0 +1,64 @@
+/** NetFlow versions 5 and 7: fixed records, which differ in their length only where we read. */
+#include "agent/decode/decoder.h"
+
+enum { SAMPLING_BITS = 0x3fff /* the two bits above are the mode */ };
+
+/* The record as a template; 0 is what we do not read. v7 has other flags in the last two bytes, and a router address. */
+static const struct agent_spec record5[] = {{0, 8, 4},  {0, 12, 4}, {0, 15, 4}, {0, 10, 2}, {0, 14, 2},
+                                            {0, 2, 4},  {0, 1, 4},  {0, 22, 4}, {0, 21, 4}, {0, 7, 2},
+                                            {0, 11, 2}, {0, 0, 1},  {0, 6, 1},  {0, 4, 1},  {0, 5, 1},
+                                            {0, 16, 2}, {0, 17, 2}, {0, 9, 1},  {0, 13, 1}, {0, 0, 2}};
+static const struct agent_spec router7 = {0, 0, 4};
+
+int agent_netflow5_plans(struct agent_decoder *decoder)
+{
+    enum { FIELDS = sizeof record5 / sizeof *record5 };
+    struct agent_spec record7[FIELDS + 1];
+    memcpy(record7, record5, sizeof record5);
+    record7[FIELDS] = router7;
+    int rc = agent_plan_compile(record5, FIELDS, &decoder->netflow5);
+    if (rc == 0) rc = agent_plan_compile(record7, FIELDS + 1, &decoder->netflow7);
+    decoder->netflow5.elements_unknown = decoder->netflow7.elements_unknown = 0; /* padding is no element */
+    return rc;
+}
+
+enum agent_refusal agent_netflow5_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
+                                         struct weir_view datagram, int64_t received_ms, bool v7)
+{
+    const struct agent_plan *plan = v7 ? &decoder->netflow7 : &decoder->netflow5;
+    struct weir_cursor c = weir_cursor_of(datagram);
+    weir_cursor_skip(&c, 2);
+    uint16_t count = weir_cursor_u16(&c);
+    struct agent_clock clock = {.uptime_ms = weir_cursor_u32(&c), .has_uptime = true};
+    clock.export_ms = (int64_t)weir_cursor_u32(&c) * 1000;
+    uint32_t nanoseconds = weir_cursor_u32(&c);
+    uint32_t sequence = weir_cursor_u32(&c);
+    uint16_t engine = weir_cursor_u16(&c);
+    uint16_t sampling = weir_cursor_u16(&c);
+    if (c.ran_out) return AGENT_REFUSAL_short;
+    if (nanoseconds < 1000000000) clock.export_ms += nanoseconds / 1000000;
+    struct agent_rows rows = {.base = c.at, .count = count};
+    size_t whole = weir_cursor_left(&c) / plan->record_bytes;
+    if (rows.count > whole) rows.count = (uint32_t)whole;
+    if (rows.count == 0) return AGENT_REFUSAL_count;
+
+    enum agent_refusal refusal = AGENT_REFUSAL_NONE;
+    struct agent_domain *domain =
+        agent_domain_enter(decoder, exporter, v7 ? AGENT_PROTOCOL_netflow7 : AGENT_PROTOCOL_netflow5, v7 ? 0 : engine,
+                           received_ms, &refusal);
+    if (domain == NULL) return refusal;
+    domain->export_ms = clock.export_ms;
+    struct agent_order order = {.first = sequence, .units = count, .clock = clock.export_ms, .now_ms = received_ms};
+    agent_domain_order(decoder, domain, &order, &clock);
+
+    struct agent_rate rate = {v7 ? 0 : sampling & SAMPLING_BITS, WEIR_SAMPLING_RECORD};
+    if (rate.one_in == 0 || domain->rate.origin == WEIR_SAMPLING_OPERATOR) rate = domain->rate;
+    struct agent_gather_note note = {v7 ? WEIR_PROTOCOL_NETFLOW7 : WEIR_PROTOCOL_NETFLOW5, received_ms,
+                                     clock.export_ms};
+    agent_rows_decode(decoder, domain, plan, &rows, &note, &clock, &rate);
+    if (rows.count < count) {
+        agent_domain_lose(decoder, domain, &(struct weir_loss){.undecodable = 1});
+        return AGENT_REFUSAL_count;
+    }
+    return AGENT_REFUSAL_NONE;
+}

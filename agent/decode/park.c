@@ -1,0 +1,82 @@
+/** Data sets that came before their template wait for it, bounded in bytes and in time. */
+#include "agent/decode/decoder.h"
+
+#include "common/base/mem.h"
+
+static void drop(struct agent_decoder *decoder, struct agent_parked *parked)
+{
+    agent_link_remove(&parked->by_age);
+    parked->domain->parked_count--;
+    decoder->parked_bytes -= sizeof *parked + parked->size;
+    weir_free(parked);
+}
+
+static void give_up(struct agent_decoder *decoder, struct agent_domain *domain)
+{
+    struct weir_loss loss = {.template_missing = 1};
+    agent_domain_lose(decoder, domain, &loss);
+}
+
+static struct agent_parked *oldest(struct agent_decoder *decoder)
+{
+    return AGENT_LINKED(decoder->parked.next, struct agent_parked, by_age);
+}
+
+void agent_park(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id, struct weir_view body,
+                const struct agent_gather_note *note, const struct agent_clock *clock)
+{
+    size_t bytes = sizeof(struct agent_parked) + body.size;
+    if (bytes > decoder->conf.most_parked_bytes) {
+        give_up(decoder, domain);
+        return;
+    }
+    while (decoder->parked_bytes + bytes > decoder->conf.most_parked_bytes) {
+        give_up(decoder, oldest(decoder)->domain);
+        drop(decoder, oldest(decoder));
+    }
+    struct agent_parked *parked = weir_malloc(bytes);
+    if (parked == NULL) {
+        give_up(decoder, domain);
+        return;
+    }
+    *parked =
+        (struct agent_parked){.domain = domain, .note = *note, .clock = *clock, .id = id, .size = (uint32_t)body.size};
+    memcpy(parked->bytes, body.data, body.size);
+    agent_link_append(&decoder->parked, &parked->by_age);
+    domain->parked_count++;
+    decoder->parked_bytes += bytes;
+    agent_count(decoder, AGENT_INPUT_sets_parked, 1);
+}
+
+void agent_park_replay(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id)
+{
+    struct agent_link *next = NULL;
+    for (struct agent_link *at = decoder->parked.next; at != &decoder->parked; at = next) {
+        next = at->next;
+        struct agent_parked *parked = AGENT_LINKED(at, struct agent_parked, by_age);
+        if (parked->domain != domain || parked->id != id) continue;
+        uint64_t records = 0;
+        bool uncertain = false;
+        enum agent_refusal refusal = agent_set_decode(decoder, domain, id, weir_view_of(parked->bytes, parked->size),
+                                                      &parked->note, &parked->clock, &records, &uncertain);
+        if (refusal != AGENT_REFUSAL_NONE) agent_count(decoder, agent_input_refused(domain->protocol, refusal), 1);
+        agent_count(decoder, AGENT_INPUT_sets_replayed, 1);
+        drop(decoder, parked);
+    }
+}
+
+void agent_park_give_up(struct agent_decoder *decoder, const struct agent_domain *domain, int64_t before_ms)
+{
+    struct agent_link *next = NULL;
+    for (struct agent_link *at = decoder->parked.next; at != &decoder->parked; at = next) {
+        next = at->next;
+        struct agent_parked *parked = AGENT_LINKED(at, struct agent_parked, by_age);
+        if (domain != NULL && parked->domain != domain) continue;
+        if (parked->note.received_ms >= before_ms) {
+            if (domain == NULL) return; /* in order of age */
+            continue;
+        }
+        give_up(decoder, parked->domain);
+        drop(decoder, parked);
+    }
+}

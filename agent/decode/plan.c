@@ -1,0 +1,399 @@
+#include "agent/decode/plan.h"
+
+#include "common/base/err.h"
+#include "common/base/mem.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+
+enum { MOST_ELEMENT = 512, RECORD_MOST = 65535, SEGMENTS_MOST = 512 };
+
+struct element {
+    uint8_t kind; /* 0: no column */
+    uint8_t field;
+    uint8_t rank;
+};
+
+static const struct element elements[MOST_ELEMENT] = {
+#define ELEMENT(number, name, column, what, order) [number] = {AGENT_OP_##what, WEIR_FIELD_##column, order},
+#include "agent/decode/elements.def"
+#undef ELEMENT
+};
+
+static bool size_fits(enum agent_op_kind kind, uint16_t size)
+{
+    switch (kind) {
+    case AGENT_OP_IPV4: return size == 4;
+    case AGENT_OP_IPV6: return size == 16;
+    case AGENT_OP_TIME_NTP: return size == 8;
+    case AGENT_OP_TIME_SECONDS:
+    case AGENT_OP_TIME_UPTIME:
+    case AGENT_OP_TIME_DELTA: return size == 4;
+    default: return size >= 1 && size <= 8;
+    }
+}
+
+static bool has(uint64_t columns, int field)
+{
+    return (columns >> field & 1) != 0;
+}
+
+static bool is_ip(enum agent_op_kind kind)
+{
+    return kind == AGENT_OP_IPV4 || kind == AGENT_OP_IPV6;
+}
+
+static bool is_sample(enum agent_op_kind kind)
+{
+    return kind >= AGENT_OP_SAMPLE_ONE_IN;
+}
+
+/** Ops of one column beside each other: the two address families, ICMP type and code, and all about sampling. */
+static bool may_share(const struct agent_op *first, const struct agent_op *second)
+{
+    if (is_ip(first->kind)) return first->kind != second->kind;
+    if (first->kind == AGENT_OP_ICMP_TYPE || first->kind == AGENT_OP_ICMP_CODE) return true;
+    return false;
+}
+
+/** Take @op unless a better one has its column; a worse one makes way. Returns false when it is not taken. */
+static bool add_op(struct agent_plan *plan, uint8_t ranks[], const struct agent_op *op, uint8_t rank)
+{
+    if (!is_sample(op->kind)) {
+        for (uint16_t i = 0; i < plan->op_count; i++) {
+            struct agent_op *other = &plan->ops[i];
+            if (other->field != op->field || is_sample(other->kind)) continue;
+            if (ranks[i] < rank) return false;
+            if (ranks[i] == rank && !may_share(other, op)) return false;
+            if (ranks[i] == rank) continue;
+            *other = plan->ops[plan->op_count - 1];
+            ranks[i--] = ranks[--plan->op_count];
+        }
+    }
+    if (plan->op_count == AGENT_OPS) return false;
+    ranks[plan->op_count] = rank;
+    plan->ops[plan->op_count++] = *op;
+    return true;
+}
+
+static bool is_duration(const struct agent_op *op)
+{
+    return op->kind == AGENT_OP_DURATION_MS || op->kind == AGENT_OP_DURATION_US;
+}
+
+/** By place in the record, but durations behind the start that they add to, and sampling behind everything. */
+static int compare_ops(const void *a, const void *b)
+{
+    const struct agent_op *left = a;
+    const struct agent_op *right = b;
+    int left_class = is_sample(left->kind) ? 2 : is_duration(left);
+    int right_class = is_sample(right->kind) ? 2 : is_duration(right);
+    if (left_class != right_class) return left_class - right_class;
+    if (left->segment != right->segment) return left->segment - right->segment;
+    return left->at - right->at;
+}
+
+/** Put the ops in order and draw from them what the runs need to know. */
+static void settle(struct agent_plan *plan)
+{
+    qsort(plan->ops, plan->op_count, sizeof *plan->ops, compare_ops);
+    uint16_t kept = 0;
+    for (uint16_t i = 0; i < plan->op_count; i++) {
+        struct agent_op op = plan->ops[i];
+        if (is_duration(&op) && !has(plan->by_ops, WEIR_FIELD_start_ms)) {
+            plan->elements_unknown++;
+            continue;
+        }
+        if (!is_sample(op.kind)) {
+            op.merges = has(plan->by_ops, op.field);
+            plan->by_ops |= 1ull << op.field;
+            plan->sample_at = kept + 1;
+        }
+        plan->ops[kept++] = op;
+    }
+    plan->op_count = kept;
+    plan->written = plan->by_ops | 1ull << WEIR_FIELD_start_ms | 1ull << WEIR_FIELD_end_ms;
+    plan->icmp_from_port = has(plan->by_ops, WEIR_FIELD_proto) && has(plan->by_ops, WEIR_FIELD_dst_port) &&
+                           !has(plan->by_ops, WEIR_FIELD_icmp_type_code);
+}
+
+int agent_plan_compile(const struct agent_spec *specs, size_t count, struct agent_plan *ret)
+{
+    struct agent_plan plan = {.segments = 1};
+    uint8_t ranks[AGENT_OPS];
+    for (size_t i = 0; i < count; i++)
+        plan.segments += specs[i].size == AGENT_VARIABLE;
+    if (plan.segments > SEGMENTS_MOST) return WEIR_EFORMAT;
+    plan.ops = weir_calloc(AGENT_OPS, sizeof *plan.ops);
+    plan.segment_bytes = weir_calloc(plan.segments, sizeof *plan.segment_bytes);
+    if (plan.ops == NULL || plan.segment_bytes == NULL) {
+        agent_plan_fini(&plan);
+        return WEIR_ENOMEM;
+    }
+
+    uint16_t segment = 0;
+    uint32_t at = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct agent_spec *spec = &specs[i];
+        if (spec->size == AGENT_VARIABLE) {
+            plan.segment_bytes[segment++] = (uint16_t)at;
+            plan.record_bytes += at;
+            plan.elements_unknown++;
+            at = 0;
+            continue;
+        }
+        const struct element *element = &elements[spec->element < MOST_ELEMENT ? spec->element : 0];
+        struct agent_op op = {.kind = element->kind,
+                              .field = element->field,
+                              .size = (uint8_t)spec->size,
+                              .at = (uint16_t)at,
+                              .segment = segment};
+        if (spec->enterprise != 0 || element->kind == AGENT_OP_NONE || !size_fits(element->kind, spec->size) ||
+            !add_op(&plan, ranks, &op, element->rank)) {
+            plan.elements_unknown++;
+        }
+        at += spec->size;
+        if (plan.record_bytes + at > RECORD_MOST) {
+            agent_plan_fini(&plan);
+            return WEIR_EFORMAT;
+        }
+    }
+    plan.segment_bytes[segment] = (uint16_t)at;
+    plan.record_bytes += at + segment; /* a value of variable length has a byte of length at least */
+    if (plan.record_bytes == 0 || plan.record_bytes > RECORD_MOST) {
+        agent_plan_fini(&plan);
+        return WEIR_EFORMAT;
+    }
+    settle(&plan);
+    struct agent_op *fitting = weir_realloc(plan.ops, (plan.op_count == 0 ? 1u : plan.op_count) * sizeof *plan.ops);
+    if (fitting != NULL) plan.ops = fitting;
+    *ret = plan;
+    return 0;
+}
+
+void agent_plan_fini(struct agent_plan *plan)
+{
+    weir_free(plan->ops);
+    weir_free(plan->segment_bytes);
+    *plan = (struct agent_plan){0};
+}
+
+uint32_t agent_plan_walk(const struct agent_plan *plan, const uint8_t *at, const uint8_t *end,
+                         uint16_t where[][AGENT_ROWS_VARIABLE], const uint8_t **next, bool *whole)
+{
+    struct weir_cursor c = {.at = at, .end = end};
+    uint32_t rows = 0;
+    *whole = true;
+    *next = at;
+    uint16_t starts[SEGMENTS_MOST];
+    while (rows < AGENT_ROWS_VARIABLE && weir_cursor_left(&c) >= plan->record_bytes) {
+        for (uint16_t segment = 0;; segment++) {
+            starts[segment] = (uint16_t)(c.at - at);
+            weir_cursor_skip(&c, plan->segment_bytes[segment]);
+            if (segment + 1 == plan->segments) break;
+            uint16_t size = weir_cursor_u8(&c);
+            if (size == 255) size = weir_cursor_u16(&c);
+            weir_cursor_skip(&c, size);
+        }
+        if (c.ran_out) {
+            *whole = false;
+            return rows;
+        }
+        for (uint16_t i = 0; i < plan->op_count; i++)
+            where[i][rows] = (uint16_t)(starts[plan->ops[i].segment] + plan->ops[i].at);
+        rows++;
+        *next = c.at;
+    }
+    return rows;
+}
+
+/* ---- running ---- */
+
+static inline __attribute__((always_inline)) const uint8_t *place(const struct agent_rows *rows, uint32_t stride,
+                                                                  uint16_t at, const uint16_t *where, uint32_t row)
+{
+    return where == NULL ? rows->base + (size_t)row * stride + at : rows->base + where[row];
+}
+
+#define EACH_ROW                                 \
+    for (uint32_t i = 0; i < rows->count; i++) { \
+        const uint8_t *in = place(rows, stride, op->at, where, i);
+
+#define STORE_LOOP(type, value)  \
+    {                            \
+        type *restrict out = to; \
+        EACH_ROW                 \
+        out[i] = (type)(value);  \
+    }                            \
+    break;                       \
+    }
+
+enum { WIDTH_PAIR = 16 };
+
+/** Numbers: a loop for each pair of widths that exporters really use, one for all others. */
+static inline __attribute__((always_inline)) void run_number(const struct agent_op *op, const struct agent_rows *rows,
+                                                             uint32_t stride, const uint16_t *where, uint8_t width,
+                                                             void *to)
+{
+    switch (op->size * WIDTH_PAIR + width) {
+    case 1 * WIDTH_PAIR + 1: STORE_LOOP(uint8_t, *in)
+    case 1 * WIDTH_PAIR + 2: STORE_LOOP(uint16_t, *in)
+    case 2 * WIDTH_PAIR + 2: STORE_LOOP(uint16_t, weir_load_u16be(in))
+    case 2 * WIDTH_PAIR + 4: STORE_LOOP(uint32_t, weir_load_u16be(in))
+    case 4 * WIDTH_PAIR + 4: STORE_LOOP(uint32_t, weir_load_u32be(in))
+    case 4 * WIDTH_PAIR + 8: STORE_LOOP(uint64_t, weir_load_u32be(in))
+    case 6 * WIDTH_PAIR + 8: STORE_LOOP(uint64_t, (uint64_t)weir_load_u16be(in) << 32 | weir_load_u32be(in + 2))
+    case 8 * WIDTH_PAIR + 8: STORE_LOOP(uint64_t, weir_load_u64be(in))
+    default:
+        switch (width) {
+        case 1: STORE_LOOP(uint8_t, weir_load_ube(in, op->size))
+        case 2: STORE_LOOP(uint16_t, weir_load_ube(in, op->size))
+        case 4: STORE_LOOP(uint32_t, weir_load_ube(in, op->size))
+        default: STORE_LOOP(uint64_t, weir_load_ube(in, op->size))
+        }
+    }
+}
+
+static inline void store_v4(struct weir_ip *out, uint32_t network_order)
+{
+    uint64_t half[2] = {0, 0xffff0000u | (uint64_t)network_order << 32};
+    memcpy(out, half, sizeof half);
+}
+
+static inline __attribute__((always_inline)) void run_ip(const struct agent_op *op, const struct agent_rows *rows,
+                                                         uint32_t stride, const uint16_t *where,
+                                                         struct weir_ip *restrict out)
+{
+    static const struct weir_ip zero;
+    if (op->kind == AGENT_OP_IPV4) {
+        EACH_ROW
+        uint32_t four;
+        memcpy(&four, in, sizeof four);
+        if (!op->merges || four != 0) store_v4(&out[i], four);
+    }
+}
+else
+{
+    EACH_ROW
+    if (!op->merges || memcmp(in, &zero, sizeof zero) != 0) memcpy(&out[i], in, sizeof out[i]);
+}
+}
+}
+
+static inline int64_t ntp_ms(const uint8_t *in)
+{
+    const int64_t era_seconds = 1ll << 32;
+    const int64_t from_1900_to_1970 = 2208988800;
+    int64_t seconds = (int64_t)weir_load_u32be(in) - from_1900_to_1970;
+    if (seconds < 0) seconds += era_seconds; /* the era that begins in 2036 */
+    return seconds * 1000 + (int64_t)((uint64_t)weir_load_u32be(in + 4) * 1000 >> 32);
+}
+
+static inline __attribute__((always_inline)) void run_time(const struct agent_op *op, const struct agent_rows *rows,
+                                                           uint32_t stride, const uint16_t *where,
+                                                           const struct agent_clock *clock, const int64_t *start,
+                                                           void *to)
+{
+    switch (op->kind) {
+    case AGENT_OP_TIME_SECONDS: STORE_LOOP(int64_t, (int64_t)weir_load_u32be(in) * 1000)
+    case AGENT_OP_TIME_NTP: STORE_LOOP(int64_t, ntp_ms(in))
+    case AGENT_OP_TIME_DELTA: STORE_LOOP(int64_t, clock->export_ms - weir_load_u32be(in) / 1000)
+    case AGENT_OP_TIME_UPTIME: {
+        /* Modular and signed: the uptime wraps after 49.7 days, and a flow may end a little after the export. */
+        int64_t export_ms = clock->export_ms;
+        uint32_t uptime_ms = clock->uptime_ms;
+        if (!clock->has_uptime) STORE_LOOP(int64_t, export_ms + 0 * in[0])
+        STORE_LOOP(int64_t, export_ms + (int32_t)(weir_load_u32be(in) - uptime_ms))
+    }
+    case AGENT_OP_DURATION_MS: STORE_LOOP(int64_t, start[i] + (int64_t)(weir_load_ube(in, op->size) & INT32_MAX))
+    case AGENT_OP_DURATION_US: STORE_LOOP(int64_t, start[i] + (int64_t)(weir_load_ube(in, op->size) / 1000 & INT32_MAX))
+    default: break;
+    }
+}
+
+static inline __attribute__((always_inline)) void run_icmp(const struct agent_op *op, const struct agent_rows *rows,
+                                                           uint32_t stride, const uint16_t *where,
+                                                           uint16_t *restrict out)
+{
+    int shift = op->kind == AGENT_OP_ICMP_TYPE ? 8 : 0;
+    EACH_ROW
+    uint16_t value = (uint16_t)((uint8_t)weir_load_ube(in, op->size) << shift);
+    out[i] = op->merges ? out[i] | value : value;
+}
+}
+
+static inline __attribute__((always_inline)) void run_op(const struct agent_op *op, const struct agent_rows *rows,
+                                                         uint32_t stride, const uint16_t *where,
+                                                         const struct agent_clock *clock, const int64_t *start,
+                                                         uint8_t width, void *to)
+{
+    switch (op->kind) {
+    case AGENT_OP_NUMBER: run_number(op, rows, stride, where, width, to); break;
+    case AGENT_OP_IPV4:
+    case AGENT_OP_IPV6: run_ip(op, rows, stride, where, to); break;
+    case AGENT_OP_ICMP_TYPE:
+    case AGENT_OP_ICMP_CODE: run_icmp(op, rows, stride, where, to); break;
+    default: run_time(op, rows, stride, where, clock, start, to); break;
+    }
+}
+
+/** Times that no element gave: the end for the start, the start for the end, the export time for both. */
+static void fill_times(uint64_t by_ops, int64_t export_ms, int64_t *start, int64_t *end, uint32_t count)
+{
+    bool has_start = has(by_ops, WEIR_FIELD_start_ms);
+    bool has_end = has(by_ops, WEIR_FIELD_end_ms);
+    if (has_start && has_end) return;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!has_start) start[i] = has_end ? end[i] : export_ms;
+        if (!has_end) end[i] = start[i];
+    }
+}
+
+/** Exporters without an element for it put ICMP type and code where the destination port is. Returns the columns written. */
+static uint64_t icmp_from_port(struct weir_batch *batch, uint32_t count)
+{
+    const uint8_t *proto = (const uint8_t *)batch->column[WEIR_FIELD_proto] + batch->count;
+    uint8_t any = 0;
+    for (uint32_t i = 0; i < count; i++)
+        any |= (uint8_t)(proto[i] == IPPROTO_ICMP) | (uint8_t)(proto[i] == IPPROTO_ICMPV6);
+    if (any == 0) return 0;
+
+    const uint16_t *port = (const uint16_t *)batch->column[WEIR_FIELD_dst_port] + batch->count;
+    uint16_t *icmp = (uint16_t *)weir_batch_touch(batch, WEIR_FIELD_icmp_type_code) + batch->count;
+    for (uint32_t i = 0; i < count; i++)
+        icmp[i] = proto[i] == IPPROTO_ICMP || proto[i] == IPPROTO_ICMPV6 ? port[i] : 0;
+    return 1ull << WEIR_FIELD_icmp_type_code;
+}
+
+static void touch_all(struct weir_batch *batch, uint64_t columns)
+{
+    uint64_t missing = columns & ~batch->present;
+    for (; missing != 0; missing &= missing - 1)
+        weir_batch_touch(batch, (enum weir_field)__builtin_ctzll(missing));
+}
+
+uint64_t agent_plan_run(const struct agent_plan *plan, const struct agent_rows *rows, const struct agent_clock *clock,
+                        struct weir_batch *batch)
+{
+    touch_all(batch, plan->written);
+    int64_t *start = (int64_t *)batch->column[WEIR_FIELD_start_ms] + batch->count;
+    int64_t *end = (int64_t *)batch->column[WEIR_FIELD_end_ms] + batch->count;
+    for (uint16_t i = 0; i < plan->sample_at; i++) {
+        const struct agent_op *op = &plan->ops[i];
+        uint8_t width = weir_fields[op->field].width;
+        void *to = (uint8_t *)batch->column[op->field] + (size_t)batch->count * width;
+        if (rows->where == NULL) {
+            run_op(op, rows, plan->record_bytes, NULL, clock, start, width, to);
+        } else {
+            run_op(op, rows, 0, rows->where[i], clock, start, width, to);
+        }
+    }
+    fill_times(plan->by_ops, clock->export_ms, start, end, rows->count);
+    return plan->written | (plan->icmp_from_port ? icmp_from_port(batch, rows->count) : 0);
+}
+
+uint64_t agent_plan_value(const struct agent_plan *plan, const struct agent_rows *rows, uint16_t op, uint32_t row)
+{
+    const uint16_t *where = rows->where == NULL ? NULL : rows->where[op];
+    return weir_load_ube(place(rows, plan->record_bytes, plan->ops[op].at, where, row), plan->ops[op].size);
+}

@@ -1,0 +1,283 @@
+/** sFlow version 5 (sflow.org/sflow_version_5.txt): flow samples, compact and expanded. */
+#include "agent/decode/decoder.h"
+#include "agent/decode/packet.h"
+
+enum { ADDRESS_IPV4 = 1, ADDRESS_IPV6 = 2 };
+enum { SAMPLE_FLOW = 1, SAMPLE_COUNTERS = 2, SAMPLE_FLOW_EXPANDED = 3, SAMPLE_COUNTERS_EXPANDED = 4 };
+enum {
+    RECORD_HEADER = 1,
+    RECORD_ETHERNET = 2,
+    RECORD_IPV4 = 3,
+    RECORD_IPV6 = 4,
+    RECORD_SWITCH = 1001,
+    RECORD_ROUTER = 1002,
+    RECORD_GATEWAY = 1003,
+};
+enum { INTERFACE_SINGLE = 0, INTERFACE_DISCARDED = 1 };
+enum { FORWARDING_DROPPED = 128 }; /* RFC 7270 4.12: dropped, reason unknown */
+
+#define COLUMN(field) (1ull << WEIR_FIELD_##field)
+
+/** What is being read. */
+struct sample {
+    struct weir_flow flow;
+    uint64_t columns;
+    bool has_packet; /* a record told how long it was */
+};
+
+/** An address as (type, bytes); false for a type that there is none of. */
+static bool read_address(struct weir_cursor *c, struct weir_ip *ip)
+{
+    static const uint8_t none[16];
+    const uint8_t *bytes = none;
+    switch (weir_cursor_u32(c)) {
+    case 0: *ip = (struct weir_ip){{0}}; return !c->ran_out;
+    case ADDRESS_IPV4:
+        bytes = weir_cursor_take(c, 4);
+        if (bytes != NULL) *ip = weir_ip_from_v4(bytes);
+        return bytes != NULL;
+    case ADDRESS_IPV6:
+        bytes = weir_cursor_take(c, 16);
+        if (bytes != NULL) *ip = weir_ip_from_v6(bytes);
+        return bytes != NULL;
+    default: return false;
+    }
+}
+
+static void read_header(struct weir_cursor *c, struct sample *sample)
+{
+    uint32_t link = weir_cursor_u32(c);
+    uint32_t frame_bytes = weir_cursor_u32(c);
+    weir_cursor_skip(c, 4); /* stripped */
+    uint32_t header_bytes = weir_cursor_u32(c);
+    if (c->ran_out) return;
+    sample->flow.bytes = frame_bytes;
+    sample->has_packet = true;
+    if (header_bytes > weir_cursor_left(c)) header_bytes = (uint32_t)weir_cursor_left(c);
+    struct weir_view bytes = {.data = c->at, .size = header_bytes};
+    sample->columns |= agent_packet_read((enum agent_link_layer)link, bytes, &sample->flow);
+}
+
+static void read_ethernet(struct weir_cursor *c, struct sample *sample)
+{
+    uint32_t frame_bytes = weir_cursor_u32(c);
+    uint64_t src_mac = weir_cursor_u64(c) >> 16; /* 6 bytes, padded to 8 */
+    uint64_t dst_mac = weir_cursor_u64(c) >> 16;
+    if (c->ran_out) return;
+    if (!sample->has_packet) sample->flow.bytes = frame_bytes;
+    sample->has_packet = true;
+    sample->flow.src_mac = src_mac;
+    sample->flow.dst_mac = dst_mac;
+    sample->columns |= COLUMN(src_mac) | COLUMN(dst_mac);
+}
+
+static void read_ip(struct weir_cursor *c, bool v6, struct sample *sample)
+{
+    uint32_t packet_bytes = weir_cursor_u32(c);
+    uint32_t proto = weir_cursor_u32(c);
+    const uint8_t *src = weir_cursor_take(c, v6 ? 16 : 4);
+    const uint8_t *dst = weir_cursor_take(c, v6 ? 16 : 4);
+    uint32_t src_port = weir_cursor_u32(c);
+    uint32_t dst_port = weir_cursor_u32(c);
+    uint32_t tcp_flags = weir_cursor_u32(c);
+    uint32_t tos = weir_cursor_u32(c);
+    if (c->ran_out) return;
+    struct weir_flow *flow = &sample->flow;
+    if (!sample->has_packet) flow->bytes = packet_bytes;
+    sample->has_packet = true;
+    flow->proto = (uint8_t)proto;
+    flow->src_ip = v6 ? weir_ip_from_v6(src) : weir_ip_from_v4(src);
+    flow->dst_ip = v6 ? weir_ip_from_v6(dst) : weir_ip_from_v4(dst);
+    flow->src_port = (uint16_t)src_port;
+    flow->dst_port = (uint16_t)dst_port;
+    flow->tcp_flags = (uint16_t)tcp_flags;
+    flow->tos = (uint8_t)tos;
+    sample->columns |= COLUMN(proto) | COLUMN(src_ip) | COLUMN(dst_ip) | COLUMN(src_port) | COLUMN(dst_port) |
+                       COLUMN(tcp_flags) | COLUMN(tos);
+}
+
+static void read_switch(struct weir_cursor *c, struct sample *sample)
+{
+    uint32_t src_vlan = weir_cursor_u32(c);
+    weir_cursor_skip(c, 4); /* priority */
+    uint32_t dst_vlan = weir_cursor_u32(c);
+    if (c->ran_out) return;
+    sample->flow.vlan_in = src_vlan < 4096 ? (uint16_t)src_vlan : 0;
+    sample->flow.vlan_out = dst_vlan < 4096 ? (uint16_t)dst_vlan : 0;
+    sample->columns |= COLUMN(vlan_in) | COLUMN(vlan_out);
+}
+
+static void read_router(struct weir_cursor *c, struct sample *sample)
+{
+    struct weir_ip next_hop;
+    if (!read_address(c, &next_hop)) return;
+    uint32_t src_mask = weir_cursor_u32(c);
+    uint32_t dst_mask = weir_cursor_u32(c);
+    if (c->ran_out) return;
+    sample->flow.next_hop = next_hop;
+    sample->flow.src_mask = (uint8_t)src_mask;
+    sample->flow.dst_mask = (uint8_t)dst_mask;
+    sample->columns |= COLUMN(next_hop) | COLUMN(src_mask) | COLUMN(dst_mask);
+}
+
+/** The AS path ends at the destination's AS; an empty one means that it is the router's own. */
+static void read_gateway(struct weir_cursor *c, struct sample *sample)
+{
+    struct weir_ip next_hop;
+    if (!read_address(c, &next_hop)) return;
+    uint32_t own_as = weir_cursor_u32(c);
+    uint32_t src_as = weir_cursor_u32(c);
+    weir_cursor_skip(c, 4); /* source peer */
+    uint32_t segments = weir_cursor_u32(c);
+    uint32_t dst_as = own_as;
+    for (uint32_t i = 0; i < segments && !c->ran_out; i++) {
+        weir_cursor_skip(c, 4); /* set or sequence */
+        uint32_t length = weir_cursor_u32(c);
+        if (length > weir_cursor_left(c) / 4) return;
+        const uint8_t *path = weir_cursor_take(c, (size_t)length * 4);
+        if (path != NULL && length > 0) dst_as = weir_load_u32be(path + (size_t)(length - 1) * 4);
+    }
+    if (c->ran_out) return;
+    sample->flow.src_as = src_as != 0 ? src_as : own_as;
+    sample->flow.dst_as = dst_as;
+    sample->columns |= COLUMN(src_as) | COLUMN(dst_as);
+}
+
+/** The records of a flow sample. A record that is cut loses only itself. False when one runs past the sample. */
+static bool read_records(struct weir_cursor *c, uint32_t count, struct sample *sample)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t tag = weir_cursor_u32(c);
+        uint32_t bytes = weir_cursor_u32(c);
+        struct weir_cursor record = weir_cursor_sub(c, bytes);
+        if (c->ran_out) return false;
+        switch (tag) {
+        case RECORD_HEADER: read_header(&record, sample); break;
+        case RECORD_ETHERNET: read_ethernet(&record, sample); break;
+        case RECORD_IPV4: read_ip(&record, false, sample); break;
+        case RECORD_IPV6: read_ip(&record, true, sample); break;
+        case RECORD_SWITCH: read_switch(&record, sample); break;
+        case RECORD_ROUTER: read_router(&record, sample); break;
+        case RECORD_GATEWAY: read_gateway(&record, sample); break;
+        default: break;
+        }
+    }
+    return true;
+}
+
+/** An interface index, unless it says "discarded", "several" or "the device itself". */
+static uint32_t interface_of(uint32_t format, uint32_t value)
+{
+    enum { INTERNAL = 0x3fffffff };
+    return format != INTERFACE_SINGLE || value == INTERNAL ? 0 : value;
+}
+
+static bool read_flow_sample(struct weir_cursor *c, bool expanded, struct sample *sample)
+{
+    weir_cursor_skip(c, expanded ? 12 : 8); /* sequence number, source */
+    uint32_t rate = weir_cursor_u32(c);
+    weir_cursor_skip(c, 8); /* pool, drops */
+    uint32_t input = weir_cursor_u32(c);
+    uint32_t input_format = input >> 30;
+    if (expanded) {
+        input_format = input;
+        input = weir_cursor_u32(c);
+    }
+    uint32_t output = weir_cursor_u32(c);
+    uint32_t output_format = output >> 30;
+    if (expanded) {
+        output_format = output;
+        output = weir_cursor_u32(c);
+    }
+    uint32_t records = weir_cursor_u32(c);
+    if (c->ran_out) return false;
+
+    sample->flow.packets = 1;
+    sample->flow.if_in = interface_of(input_format, input);
+    sample->flow.if_out = interface_of(output_format, output);
+    sample->flow.sampling_one_in = rate;
+    sample->columns =
+        COLUMN(packets) | COLUMN(bytes) | COLUMN(if_in) | COLUMN(if_out) | COLUMN(start_ms) | COLUMN(end_ms);
+    if (output_format == INTERFACE_DISCARDED) {
+        sample->flow.forwarding_status = FORWARDING_DROPPED;
+        sample->columns |= COLUMN(forwarding_status);
+    }
+    return read_records(c, records, sample);
+}
+
+/** The sampling of a sample is its own, unless the operator knows better. */
+static uint64_t set_sampling(struct agent_domain *domain, struct weir_flow *flow)
+{
+    struct agent_rate rate = {flow->sampling_one_in, WEIR_SAMPLING_RECORD};
+    if (rate.one_in == 0 || domain->rate.origin == WEIR_SAMPLING_OPERATOR) rate = domain->rate;
+    flow->sampling_one_in = rate.one_in;
+    flow->sampling_origin = (uint8_t)rate.origin;
+    domain->last = rate;
+    return COLUMN(sampling_one_in) | COLUMN(sampling_origin);
+}
+
+static enum agent_refusal decode_samples(struct agent_decoder *decoder, struct agent_domain *domain,
+                                         struct weir_cursor *c, uint32_t count, const struct agent_gather_note *note)
+{
+    enum agent_refusal refusal = AGENT_REFUSAL_NONE;
+    uint64_t columns = 0;
+    uint32_t flows = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t tag = weir_cursor_u32(c);
+        uint32_t bytes = weir_cursor_u32(c);
+        struct weir_cursor body = weir_cursor_sub(c, bytes);
+        if (c->ran_out) {
+            refusal = AGENT_REFUSAL_truncated;
+            break;
+        }
+        if (tag == SAMPLE_COUNTERS || tag == SAMPLE_COUNTERS_EXPANDED) {
+            agent_count(decoder, AGENT_INPUT_samples_counter, 1);
+            continue;
+        }
+        if (tag != SAMPLE_FLOW && tag != SAMPLE_FLOW_EXPANDED) {
+            agent_count(decoder, AGENT_INPUT_samples_unknown, 1);
+            continue;
+        }
+        struct sample sample = {.flow = {.start_ms = note->received_ms, .end_ms = note->received_ms}};
+        if (!read_flow_sample(&body, tag == SAMPLE_FLOW_EXPANDED, &sample)) refusal = AGENT_REFUSAL_record;
+        if (!sample.has_packet) {
+            agent_count(decoder, AGENT_INPUT_samples_unknown, 1);
+            continue;
+        }
+        columns |= sample.columns | set_sampling(domain, &sample.flow);
+        decoder->flows[flows++] = sample.flow;
+        if (flows == AGENT_FLOWS) {
+            agent_flows_append(decoder, domain, decoder->flows, flows, columns, note);
+            flows = 0;
+            columns = 0;
+        }
+    }
+    if (flows > 0) agent_flows_append(decoder, domain, decoder->flows, flows, columns, note);
+    return refusal;
+}
+
+enum agent_refusal agent_sflow5_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
+                                       struct weir_view datagram, int64_t received_ms)
+{
+    struct weir_cursor c = weir_cursor_of(datagram);
+    struct weir_ip agent;
+    weir_cursor_skip(&c, 4);
+    if (!read_address(&c, &agent)) return c.ran_out ? AGENT_REFUSAL_short : AGENT_REFUSAL_address;
+    uint32_t sub_agent = weir_cursor_u32(&c);
+    uint32_t sequence = weir_cursor_u32(&c);
+    struct agent_clock clock = {.uptime_ms = weir_cursor_u32(&c), .has_uptime = true};
+    uint32_t samples = weir_cursor_u32(&c);
+    if (c.ran_out) return AGENT_REFUSAL_short;
+
+    enum agent_refusal refusal = AGENT_REFUSAL_NONE;
+    struct agent_domain *domain =
+        agent_domain_enter(decoder, exporter, AGENT_PROTOCOL_sflow5, sub_agent, received_ms, &refusal);
+    if (domain == NULL) return refusal;
+
+    struct agent_gather_note note = {WEIR_PROTOCOL_SFLOW5, received_ms, 0}; /* it has no wall clock */
+    refusal = decode_samples(decoder, domain, &c, samples, &note);
+    struct agent_order order = {.first = sequence, .units = 1, .clock = clock.uptime_ms, .now_ms = received_ms};
+    agent_domain_order(decoder, domain, &order, &clock);
+    if (refusal != AGENT_REFUSAL_NONE) agent_domain_lose(decoder, domain, &(struct weir_loss){.undecodable = 1});
+    return refusal;
+}
