@@ -54,7 +54,7 @@ int agent_listener_start(struct agent_listener *listener, struct weir_why *why);
 /** Read what the sockets hold, hand all open batches over, and join the threads. Idempotent. */
 void agent_listener_stop(struct agent_listener *listener);
 
-/** Stops first. */
+/** Stops first. The pool goes too: the sink must have given back (or destroyed) what it took. */
 void agent_listener_destroy(struct agent_listener *listener);
 
 /** Where batches that the sink took go back to. */

@@ -1,0 +1,276 @@
+/** Real sockets on loopback, ports chosen by the system. */
+#include "agent/listen.h"
+#include "agent/udp.h"
+#include "common/base/clock.h"
+#include "tests/bench/gen/gen.h"
+
+#include "tests/support/cmocka.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static const struct weir_metric_row rows[] = {
+#define METRIC(id, what, family, with, text) {.name = family, .labels = with, .help = text, .kind = WEIR_METRIC_##what},
+#define METRIC_EACH(id, what, family, of, text) \
+    {.name = family, .labels = "", .each = of, .help = text, .kind = WEIR_METRIC_##what},
+#include "agent/counters_input.def"
+#undef METRIC
+#undef METRIC_EACH
+};
+
+struct sums {
+    _Atomic uint64_t flows;
+    _Atomic uint64_t packets;
+    _Atomic uint64_t bytes;
+    struct agent_listener *listener;
+};
+
+static int add_up(void *ctx, struct weir_batch **batch_p)
+{
+    struct sums *sums = ctx;
+    struct weir_batch_totals totals = weir_batch_sum(*batch_p);
+    atomic_fetch_add(&sums->flows, totals.flows);
+    atomic_fetch_add(&sums->packets, totals.packets);
+    atomic_fetch_add(&sums->bytes, totals.bytes);
+    agent_pool_give(agent_listener_pool(sums->listener), batch_p);
+    return 0;
+}
+
+struct fixture {
+    struct sums sums;
+    struct weir_metrics metrics;
+    struct agent_listener *listener;
+};
+
+static void init(struct fixture *f, struct agent_listen_conf conf, const char *const *endpoints, size_t count)
+{
+    struct weir_why why = {""};
+    *f = (struct fixture){0};
+    assert_int_equal(weir_metrics_init(&f->metrics, rows, AGENT_INPUT_COUNT), 0);
+    struct agent_sink sink = {add_up, &f->sums};
+    conf.endpoints = endpoints;
+    conf.endpoint_count = count;
+    conf.receive_buffer_bytes = 4 << 20;
+    int rc = agent_listener_create(&conf, sink, &f->metrics, 0, &f->listener, &why);
+    if (rc < 0) print_error("%s\n", why.text);
+    assert_int_equal(rc, 0);
+    f->sums.listener = f->listener;
+    assert_int_equal(agent_listener_start(f->listener, &why), 0);
+}
+
+static void fini(struct fixture *f)
+{
+    agent_listener_destroy(f->listener);
+    weir_metrics_fini(&f->metrics);
+}
+
+/** Send a datagram from @from (NULL: any address) to the IPv4 loopback. */
+static void send_to(uint16_t port, const struct weir_ip *from, const void *bytes, size_t size)
+{
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in source = {.sin_family = AF_INET};
+    if (from != NULL) memcpy(&source.sin_addr, from->bytes + 12, 4);
+    assert_int_equal(bind(fd, (struct sockaddr *)&source, sizeof source), 0);
+    assert_int_equal(sendto(fd, bytes, size, 0, (struct sockaddr *)&to, sizeof to), size);
+    close(fd);
+}
+
+/** Wait until a counter has reached @value; fails after ten seconds. */
+static void await(struct fixture *f, enum agent_input_count row, uint64_t value)
+{
+    int64_t deadline_mono_ms = weir_mono_ms() + 10000;
+    while (weir_metrics_get(&f->metrics, row) < value) {
+        assert_true(weir_mono_ms() < deadline_mono_ms);
+        poll(NULL, 0, 2);
+    }
+    assert_int_equal(weir_metrics_get(&f->metrics, row), value);
+}
+
+static void send_made(struct fixture *f, size_t endpoint, enum gen_format format, uint32_t exporters,
+                      uint32_t datagrams, struct gen_totals *sent)
+{
+    struct gen *gen = NULL;
+    struct gen_conf conf = GEN_DEFAULTS;
+    conf.format = format;
+    conf.exporters = exporters;
+    assert_int_equal(gen_create(&conf, &gen), 0);
+    for (uint32_t i = 0; i < datagrams; i++) {
+        uint8_t bytes[GEN_DATAGRAM_BYTES];
+        struct weir_ip ip = gen_exporter_ip(i % exporters);
+        size_t size = gen_next(gen, i % exporters, weir_wall_ms(), GEN_MOST_FLOWS, bytes, NULL, NULL);
+        send_to(agent_listener_port(f->listener, endpoint), &ip, bytes, size);
+    }
+    *sent = gen_totals_all(gen);
+    gen_destroy(gen);
+}
+
+static void what_is_sent_to_several_ports_and_threads_comes_out_whole(void **state)
+{
+    (void)state;
+    static const char *const endpoints[] = {"127.0.0.1:0", "127.0.0.1:0"};
+    struct agent_listen_conf conf = AGENT_LISTEN_DEFAULTS;
+    struct fixture f;
+    conf.threads = 3;
+    init(&f, conf, endpoints, 2);
+    assert_int_not_equal(agent_listener_port(f.listener, 0), agent_listener_port(f.listener, 1));
+    struct gen_totals five;
+    struct gen_totals nine;
+    send_made(&f, 0, GEN_V5, 10, 200, &five);
+    send_made(&f, 1, GEN_V9, 10, 200, &nine);
+    await(&f, AGENT_INPUT_flows_netflow5, five.flows);
+    await(&f, AGENT_INPUT_flows_netflow9, nine.flows);
+    agent_listener_stop(f.listener);
+    assert_int_equal(atomic_load(&f.sums.flows), five.flows + nine.flows);
+    assert_int_equal(atomic_load(&f.sums.packets), five.packets + nine.packets);
+    assert_int_equal(atomic_load(&f.sums.bytes), five.bytes + nine.bytes);
+    assert_int_equal(weir_metrics_get(&f.metrics, AGENT_INPUT_datagrams_netflow5), 200);
+
+    /* Each exporter met one thread: nobody has half of its sequence numbers. */
+    struct agent_exporter_stat stats[64];
+    assert_int_equal(agent_listener_exporters(f.listener, stats, 64), 20);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(stats[i].datagrams, 20);
+    assert_int_equal(weir_metrics_get(&f.metrics, AGENT_INPUT_sequence_late), 0);
+    fini(&f);
+}
+
+static void flows_do_not_wait_longer_than_the_linger(void **state)
+{
+    (void)state;
+    static const char *const endpoints[] = {"[::1]:0", "127.0.0.1:0"};
+    struct agent_listen_conf conf = AGENT_LISTEN_DEFAULTS;
+    struct fixture f;
+    conf.gather.linger_ms = 20;
+    init(&f, conf, endpoints, 2);
+    struct gen_totals sent;
+    send_made(&f, 1, GEN_V5, 1, 1, &sent);
+    await(&f, AGENT_INPUT_batches_linger, 1);
+    assert_int_equal(atomic_load(&f.sums.flows), sent.flows);
+    fini(&f);
+}
+
+static void refused_datagrams_and_exporters_are_counted_and_the_rest_goes_on(void **state)
+{
+    (void)state;
+    static const char *const endpoints[] = {"127.0.0.1:0"};
+    struct agent_listen_conf conf = AGENT_LISTEN_DEFAULTS;
+    struct weir_prefix allow;
+    struct fixture f;
+    assert_int_equal(weir_prefix_parse("127.0.1.0/28", &allow), 0);
+    conf.allow = &allow;
+    conf.allow_count = 1;
+    init(&f, conf, endpoints, 1);
+    uint16_t port = agent_listener_port(f.listener, 0);
+    struct weir_ip friend = gen_exporter_ip(0);
+    send_to(port, NULL, "\0\5\0\1", 4);
+    send_to(port, &friend, "garbage", 7);
+    send_to(port, &friend, "\0\5\0\1", 4);
+    send_to(port, &friend, "", 0);
+    struct gen_totals sent;
+    send_made(&f, 0, GEN_V5, 1, 1, &sent);
+    await(&f, AGENT_INPUT_refused_exporters, 1);
+    await(&f, AGENT_INPUT_refused_unknown_version, 1);
+    await(&f, AGENT_INPUT_refused_netflow5_short, 1);
+    await(&f, AGENT_INPUT_refused_unknown_short, 1);
+    await(&f, AGENT_INPUT_flows_netflow5, sent.flows);
+    fini(&f);
+}
+
+static void what_the_kernel_drops_is_counted(void **state)
+{
+    (void)state;
+    static const char *const endpoints[] = {"127.0.0.1:0"};
+    struct agent_listen_conf conf = AGENT_LISTEN_DEFAULTS;
+    struct fixture f = {0};
+    struct weir_why why = {""};
+    assert_int_equal(weir_metrics_init(&f.metrics, rows, AGENT_INPUT_COUNT), 0);
+    struct agent_sink sink = {add_up, &f.sums};
+    conf.endpoints = endpoints;
+    conf.endpoint_count = 1;
+    conf.receive_buffer_bytes = 4096;
+    assert_int_equal(agent_listener_create(&conf, sink, &f.metrics, 0, &f.listener, &why), 0);
+    f.sums.listener = f.listener;
+    struct gen_totals sent;
+    send_made(&f, 0, GEN_V5, 1, 50, &sent); /* nobody reads yet */
+    assert_int_equal(agent_listener_start(f.listener, &why), 0);
+    agent_listener_stop(f.listener);
+    uint64_t got = weir_metrics_get(&f.metrics, AGENT_INPUT_datagrams_netflow5);
+    assert_true(got >= 1 && got < 50);
+    assert_int_equal(weir_metrics_get(&f.metrics, AGENT_INPUT_socket_drops), 50 - got);
+
+    struct weir_buf text = WEIR_BUF_INIT;
+    agent_listener_each(f.listener, AGENT_INPUT_listener_drops, &rows[AGENT_INPUT_listener_drops], &text);
+    char expected[100];
+    snprintf(expected, sizeof expected, "weir_agent_socket_drops_total{listener=\"127.0.0.1:%d\"} %d\n",
+             agent_listener_port(f.listener, 0), (int)(50 - got));
+    assert_string_equal(weir_buf_cstr(&text), expected);
+    weir_buf_clear(&text);
+    agent_listener_each(f.listener, AGENT_INPUT_exporter_flows, &rows[AGENT_INPUT_exporter_flows], &text);
+    snprintf(expected, sizeof expected, "weir_agent_exporter_flows_total{exporter=\"127.0.1.1\"} %d\n", (int)got * 30);
+    assert_string_equal(weir_buf_cstr(&text), expected);
+    weir_buf_fini(&text);
+    fini(&f);
+}
+
+static void a_port_that_is_taken_is_an_error_also_for_several_threads(void **state)
+{
+    (void)state;
+    static const char *const first[] = {"127.0.0.1:0"};
+    struct agent_listen_conf conf = AGENT_LISTEN_DEFAULTS;
+    struct fixture f;
+    conf.threads = 2;
+    init(&f, conf, first, 1);
+    char taken[32];
+    snprintf(taken, sizeof taken, "127.0.0.1:%d", agent_listener_port(f.listener, 0));
+    const char *const second[] = {taken};
+    conf.endpoints = second;
+    conf.endpoint_count = 1;
+    struct agent_listener *other = NULL;
+    struct agent_sink sink = {add_up, &f.sums};
+    struct weir_why why = {""};
+    assert_int_equal(agent_listener_create(&conf, sink, NULL, 0, &other, &why), WEIR_EIO);
+    assert_non_null(strstr(why.text, taken));
+    assert_null(other);
+    fini(&f);
+}
+
+static void endpoints_are_numeric_addresses_with_a_port(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",
+                                      "2055",
+                                      ":2055",
+                                      "[]:1",
+                                      "127.0.0.1:",
+                                      "127.0.0.1:65536",
+                                      "127.0.0.1:x",
+                                      "::1:2055",
+                                      "[127.0.0.1]:2055",
+                                      "localhost:2055",
+                                      "[::1]"};
+    struct agent_endpoint endpoint;
+    struct weir_why why;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(agent_endpoint_parse(bad[i], &endpoint, &why), WEIR_EPARAM);
+    assert_int_equal(agent_endpoint_parse("[2001:db8::1]:4739", &endpoint, &why), 0);
+    assert_int_equal(agent_endpoint_port(&endpoint), 4739);
+    assert_int_equal(agent_endpoint_parse("0.0.0.0:0", &endpoint, &why), 0);
+    assert_true(agent_endpoint_is_v4(&endpoint));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_sent_to_several_ports_and_threads_comes_out_whole),
+        cmocka_unit_test(flows_do_not_wait_longer_than_the_linger),
+        cmocka_unit_test(refused_datagrams_and_exporters_are_counted_and_the_rest_goes_on),
+        cmocka_unit_test(what_the_kernel_drops_is_counted),
+        cmocka_unit_test(a_port_that_is_taken_is_an_error_also_for_several_threads),
+        cmocka_unit_test(endpoints_are_numeric_addresses_with_a_port),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
