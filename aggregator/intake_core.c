@@ -392,6 +392,11 @@ static void on_store(struct agg_intake *intake, const struct agg_event *event, s
         refuse(intake, event, AGG_FATE_gap, state->tip.seq + 1, out);
         return;
     }
+    if (!event->opened && !intake->busy) {
+        intake->received--;
+        add_action(out, AGG_ACTION_OPEN, &lane);
+        return;
+    }
     fate = judge_bytes(intake, event);
     if (fate != AGG_FATE_stored) {
         refuse(intake, event, fate, fate == AGG_FATE_busy ? 0 : state->tip.seq + 1, out);

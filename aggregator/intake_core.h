@@ -59,7 +59,7 @@ enum agg_fate {
 const char *agg_fate_name(enum agg_fate fate);
 
 enum agg_event_kind {
-    AGG_EVENT_MESSAGE,   /* a broker says @msg: STORE (then @header, @crc and @decoded too) or PING */
+    AGG_EVENT_MESSAGE, /* a broker says @msg: STORE (then @header too, and after AGG_ACTION_OPEN @crc and @decoded) or PING */
     AGG_EVENT_MARK,      /* the answer to AGG_ACTION_LOAD: @lane has @mark (zeros when it has none) */
     AGG_EVENT_COMMITTED, /* the synced write of everything since the last COMMITTED or FAILED returned */
     AGG_EVENT_FAILED,    /* it failed: nothing of it counts as stored */
@@ -73,8 +73,9 @@ struct agg_event {
     uint32_t peer; /* to answer to */
     const struct weir_msg *msg;
     const struct weir_batch_header *header; /* NULL when it could not be decoded */
+    bool opened;                            /* the next two are known */
     uint32_t crc;                           /* CRC32C of header + body as they arrived */
-    int decoded;                            /* 0, or the WEIR_E that decoding the header or the body ended with */
+    int decoded;                            /* 0, or the WEIR_E that decoding header or body ended with */
     /* MARK */
     struct agg_lane lane;
     struct agg_mark mark;
@@ -89,6 +90,7 @@ enum agg_action_kind {
     AGG_ACTION_SEND,  /* @reply to @peer */
     AGG_ACTION_WRITE, /* add the batch of this event to the group, together with @lane -> @mark */
     AGG_ACTION_LOSS,  /* add a loss of @lost for @first_seq..@last_seq to the group, with @lane -> @mark */
+    AGG_ACTION_OPEN,  /* check and decode the bytes of this event, then feed it again */
     AGG_ACTION_LOAD,  /* read the mark of @lane, feed AGG_EVENT_MARK, then feed this event again */
     AGG_ACTION_ALARM, /* someone must act: write a log line about @alarm for @lane */
 };

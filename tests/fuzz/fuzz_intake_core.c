@@ -61,6 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct agg_event event = {.kind = AGG_EVENT_MESSAGE,
                                   .msg = &msg,
                                   .header = (d[6] & 2) != 0 ? NULL : &header,
+                                  .opened = (d[6] & 2) == 0 || d[7] % 4 != 0,
                                   .crc = d[3],
                                   .decoded = -(int)(d[6] >> 2 & 3)};
         switch (d[0] >> 6) {
@@ -83,6 +84,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             struct agg_event mark = {
                 .kind = AGG_EVENT_MARK, .lane = actions.action[0].lane, .mark = model.durable[lane]};
             agg_intake_step(intake, &mark, &actions);
+            agg_intake_step(intake, &event, &actions);
+        }
+        if (actions.count == 1 && actions.action[0].kind == AGG_ACTION_OPEN) {
+            event.opened = true;
             agg_intake_step(intake, &event, &actions);
         }
         check_actions(&model);

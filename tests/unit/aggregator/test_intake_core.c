@@ -59,8 +59,12 @@ static void loss_of(struct fixture *f, uint64_t seq, uint64_t to)
 
 static void step(struct fixture *f)
 {
-    struct agg_event event = {
-        .kind = AGG_EVENT_MESSAGE, .peer = PEER, .msg = &f->msg, .header = &f->header, .crc = f->msg.crc};
+    struct agg_event event = {.kind = AGG_EVENT_MESSAGE,
+                              .peer = PEER,
+                              .msg = &f->msg,
+                              .header = &f->header,
+                              .opened = true,
+                              .crc = f->msg.crc};
     agg_intake_step(f->intake, &event, &actions);
 }
 
@@ -125,6 +129,23 @@ static void an_acknowledgement_waits_for_the_commit(void **state)
     agg_intake_destroy(f.intake);
 }
 
+static void bytes_are_opened_only_when_they_are_next(void **state)
+{
+    (void)state;
+    struct fixture f = {.intake = create(false)};
+    batch_of(&f, 5);
+    offer(&f, 5);
+    struct agg_event event = {.kind = AGG_EVENT_MESSAGE, .peer = PEER, .msg = &f.msg, .header = &f.header};
+    for (uint64_t seq = 4; seq <= 7; seq++) {
+        batch_of(&f, seq);
+        agg_intake_step(f.intake, &event, &actions);
+        assert_int_equal(actions.count, 1);
+        assert_int_equal(actions.action[0].kind, seq == 6 ? AGG_ACTION_OPEN : AGG_ACTION_SEND);
+        assert_ledger(f.intake);
+    }
+    agg_intake_destroy(f.intake);
+}
+
 static void a_failed_write_is_as_if_it_had_not_been(void **state)
 {
     (void)state;
@@ -174,7 +195,8 @@ static void what_cannot_be_taken_is_refused_with_its_reason(void **state)
         assert_reply(WEIR_MSG_SACK, WEIR_CODE_NONE, 6);
 
         batch_of(&f, 6);
-        struct agg_event event = {.kind = AGG_EVENT_MESSAGE, .peer = PEER, .msg = &f.msg, .header = &f.header};
+        struct agg_event event = {
+            .kind = AGG_EVENT_MESSAGE, .peer = PEER, .msg = &f.msg, .header = &f.header, .opened = true};
         bool owned[WEIR_SHARDS] = {false};
         const char *what = cases[i].what;
         if (strcmp(what, "gap") == 0) f.msg.seq = 7;
@@ -377,6 +399,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_acknowledgement_waits_for_the_commit),
+        cmocka_unit_test(bytes_are_opened_only_when_they_are_next),
         cmocka_unit_test(a_failed_write_is_as_if_it_had_not_been),
         cmocka_unit_test(what_cannot_be_taken_is_refused_with_its_reason),
         cmocka_unit_test(sums_that_differ_raise_an_alarm_once),
