@@ -288,7 +288,7 @@ static int append_data(struct agent_spool *spool, struct spool_lane *lane, const
 }
 
 int agent_spool_append(struct agent_spool *spool, uint32_t shard, const struct weir_batch_header *header,
-                       struct weir_view encoded, struct weir_view body, uint32_t crc, uint64_t *seq)
+                       struct weir_view encoded, struct weir_view body, uint32_t crc, struct agent_spool_place *place)
 {
     assert(shard < WEIR_SHARDS && header->kind == WEIR_RECORD_DATA);
     assert(encoded.size <= WEIR_HEADER_BYTES_MOST && body.size <= WEIR_BODY_BYTES_MOST);
@@ -299,7 +299,9 @@ int agent_spool_append(struct agent_spool *spool, uint32_t shard, const struct w
     spool->stats.batches_taken++;
     int rc = append_data(spool, lane, header, encoded, body, crc);
     if (rc == 0) {
-        *seq = lane->next - 1 - spool->base[shard].seq;
+        const struct spool_base *base = &spool->base[shard];
+        *place = (struct agent_spool_place){.seq = lane->next - 1 - base->seq,
+                                            .cum = spool_cum_subtract(lane->cum, base->cum)};
         return 0;
     }
 
@@ -336,7 +338,8 @@ struct agent_spool_lane agent_spool_lane(const struct agent_spool *spool, uint32
     return (struct agent_spool_lane){.first_avail = lane->acked + 1 - base, .next = lane->synced - base};
 }
 
-void agent_spool_span(struct agent_spool *spool, uint32_t shard, uint64_t seq, uint64_t *first, uint64_t *last)
+enum weir_record_kind agent_spool_span(struct agent_spool *spool, uint32_t shard, uint64_t seq, uint64_t *first,
+                                       uint64_t *last)
 {
     struct spool_lane *lane = &spool->lane[shard];
     uint64_t base = spool->base[shard].seq;
@@ -344,9 +347,10 @@ void agent_spool_span(struct agent_spool *spool, uint32_t shard, uint64_t seq, u
     uint64_t at;
     *first = seq;
     *last = seq;
-    if (spool_lane_find(spool, lane, &lane->reading, seq + base, &record, &at) < 0) return;
+    if (spool_lane_find(spool, lane, &lane->reading, seq + base, &record, &at) < 0) return (enum weir_record_kind)0;
     *first = record.first > base ? record.first - base : 1;
     *last = record.last - base;
+    return spool_lane_is_poison(lane, record.first) ? WEIR_RECORD_LOSS : record.kind;
 }
 
 static int read_payload(struct agent_spool *spool, const struct spool_lane *lane, const struct spool_record *record,
@@ -568,4 +572,9 @@ const struct agent_spool_stats *agent_spool_stats(struct agent_spool *spool)
     }
     stats->disk_bytes = spool_disk_bytes(spool);
     return stats;
+}
+
+const struct agent_spool_stats *agent_spool_counted(const struct agent_spool *spool)
+{
+    return &spool->stats;
 }

@@ -92,9 +92,15 @@ void agent_spool_close(struct agent_spool *spool);
 
 uint64_t agent_spool_inc(const struct agent_spool *spool);
 
+/** Where a batch came to be. */
+struct agent_spool_place {
+    uint64_t seq;
+    struct weir_cum cum; /* of the lane, up to and including it */
+};
+
 /**
- * Append a batch to lane @shard: @header is what the bytes of @encoded say. *@seq: the number it got. It may be sent only
- * after the next sync.
+ * Append a batch to lane @shard: @header is what the bytes of @encoded say. *@place: the number it got.
+ * It may be sent only after the next sync.
  *
  *   WEIR_EFULL      the spool is full and nothing older may be dropped for it, or it is larger than a segment
  *   WEIR_ENOSPACE   the disk is full
@@ -102,7 +108,7 @@ uint64_t agent_spool_inc(const struct agent_spool *spool);
  * On an error the batch was dropped: it is counted in lost_full or lost_error, and will be in the lane as a LOSS record.
  */
 int agent_spool_append(struct agent_spool *spool, uint32_t shard, const struct weir_batch_header *header,
-                       struct weir_view encoded, struct weir_view body, uint32_t crc, uint64_t *seq);
+                       struct weir_view encoded, struct weir_view body, uint32_t crc, struct agent_spool_place *place);
 
 /** Called back once per lane that a sync has moved. */
 typedef void agent_spool_synced_fn(void *ctx, uint32_t shard, uint64_t next);
@@ -116,8 +122,12 @@ int agent_spool_sync(struct agent_spool *spool, agent_spool_synced_fn *synced, v
 /** The lane, or zeros in both when it was never used. */
 struct agent_spool_lane agent_spool_lane(const struct agent_spool *spool, uint32_t shard);
 
-/** The numbers of the record that holds @seq. When it cannot be read, or is not there, both are @seq. */
-void agent_spool_span(struct agent_spool *spool, uint32_t shard, uint64_t seq, uint64_t *first, uint64_t *last);
+/**
+ * What kind of record holds @seq, and its numbers. When it cannot be read, or is not there, both are @seq, and the kind
+ * is 0.
+ */
+enum weir_record_kind agent_spool_span(struct agent_spool *spool, uint32_t shard, uint64_t seq, uint64_t *first,
+                                       uint64_t *last);
 
 /**
  * Read the record that holds @seq. Reading a lane in order is fast.
@@ -153,6 +163,10 @@ void agent_spool_checkpoint(struct agent_spool *spool);
  */
 int agent_spool_renew(struct agent_spool *spool, uint64_t fresh_inc);
 
+/** All of it; adds up over lanes and files, so not for every batch. */
 const struct agent_spool_stats *agent_spool_stats(struct agent_spool *spool);
+
+/** The same, but the figures marked "now" are those of the last agent_spool_stats. */
+const struct agent_spool_stats *agent_spool_counted(const struct agent_spool *spool);
 
 #endif

@@ -80,10 +80,10 @@ static int append(struct agent_spool *spool, uint32_t n, uint32_t size)
     memset(body, (int)n, size);
     assert_int_equal(weir_batch_header_encode(&header, &head), 0);
     struct weir_view view = weir_view_of(body, size);
-    uint64_t seq = 0;
+    struct agent_spool_place place = {0};
     int rc = agent_spool_append(spool, LANE, &header, weir_buf_view(&head), view,
-                                weir_batch_crc(weir_buf_view(&head), view), &seq);
-    assert_true(rc < 0 || seq >= agent_spool_lane(spool, LANE).next);
+                                weir_batch_crc(weir_buf_view(&head), view), &place);
+    assert_true(rc < 0 || place.seq >= agent_spool_lane(spool, LANE).next);
     weir_buf_fini(&head);
     weir_free(body);
     return rc;
@@ -125,7 +125,7 @@ static struct walk walk_lane(struct agent_spool *spool, uint64_t cum_before)
         uint64_t last;
         int rc = agent_spool_read(spool, LANE, seq, &record);
         if (rc < 0) fail_msg("reading %llu: %s", (unsigned long long)seq, weir_err_name(rc));
-        agent_spool_span(spool, LANE, seq, &first, &last);
+        assert_int_equal(agent_spool_span(spool, LANE, seq, &first, &last), record.kind);
         assert_int_equal(record.first, seq);
         assert_int_equal(first, record.first);
         assert_int_equal(last, record.last);

@@ -1,0 +1,224 @@
+#include "agent/agent.h"
+
+#include "agent/conf.h"
+#include "agent/counters.h"
+#include "agent/listen.h"
+#include "agent/ship.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/daemon/cluster_file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { SEGMENTS_LEAST = 8, SEGMENT_LEAST_BYTES = 2 << 20, FREE_PERCENT = 5, FOLDER_MODE = 0750 };
+
+struct agent {
+    const struct agent_conf *conf;
+    struct weir_map *map;
+    struct weir_keys keys;
+    struct weir_prefix *allow;
+    struct agent_sampling_rule *sampling;
+    char *spool_dir;
+    struct agent_ship *ship;
+    struct agent_listener *listener;
+};
+
+static const char *const default_listen[] = {"0.0.0.0:2055", "0.0.0.0:4739", "0.0.0.0:6343"};
+
+/* ---- from options to what the parts want ---- */
+
+static int read_exporters(struct agent *agent)
+{
+    const struct agent_conf *conf = agent->conf;
+    agent->allow = weir_calloc(conf->exporters_count + 1, sizeof *agent->allow);
+    agent->sampling = weir_calloc(conf->sampling_count + 1, sizeof *agent->sampling);
+    if (agent->allow == NULL || agent->sampling == NULL) return WEIR_ENOMEM;
+    for (size_t i = 0; i < conf->exporters_count; i++) {
+        int rc = weir_prefix_parse(conf->exporters[i], &agent->allow[i]);
+        if (rc < 0) return rc;
+    }
+    enum { WHEN_SILENT, WHEN_ALWAYS };
+    for (size_t i = 0; i < conf->sampling_count; i++) {
+        agent->sampling[i].one_in = (uint32_t)conf->sampling[i].one_in;
+        agent->sampling[i].overrides = conf->sampling[i].when == WHEN_ALWAYS;
+        int rc = weir_prefix_parse(conf->sampling[i].exporters, &agent->sampling[i].exporters);
+        if (rc < 0) return rc;
+    }
+    return 0;
+}
+
+static int make_state(struct agent *agent, struct weir_why *why)
+{
+    const char *state = agent->conf->state;
+    if (mkdir(state, FOLDER_MODE) < 0 && errno != EEXIST)
+        return weir_why_set(why, WEIR_EIO, "state: cannot make the folder %s: %s", state, strerror(errno));
+    size_t size = strlen(state) + sizeof "/spool";
+    agent->spool_dir = weir_malloc(size);
+    if (agent->spool_dir == NULL) return WEIR_ENOMEM;
+    snprintf(agent->spool_dir, size, "%s/spool", state);
+    return 0;
+}
+
+static uint64_t segment_bytes(const struct agent_conf *conf)
+{
+    uint64_t most = conf->spool_bytes / SEGMENTS_LEAST;
+    if (most < SEGMENT_LEAST_BYTES) most = SEGMENT_LEAST_BYTES;
+    return conf->spool_segment_bytes < most ? conf->spool_segment_bytes : most;
+}
+
+static int create_ship(struct agent *agent, struct weir_metrics *metrics, struct weir_why *why)
+{
+    const struct agent_conf *conf = agent->conf;
+    const struct agent_ship_conf ship = {
+        .name = conf->name,
+        .tenant = conf->tenant[0] != '\0' ? conf->tenant : agent->map->tenant,
+        .map = agent->map,
+        .keys = &agent->keys,
+        .spool = {.dir = agent->spool_dir,
+                  .bytes_most = conf->spool_bytes,
+                  .segment_bytes = segment_bytes(conf),
+                  .free_bytes_least = conf->spool_free_bytes,
+                  .free_percent_least = FREE_PERCENT,
+                  .on_full = (enum agent_spool_full)conf->spool_full},
+        .sync = (enum agent_sync)conf->sync,
+        .sync_interval_ms = conf->sync_interval_ms,
+        .codec = (enum weir_codec)conf->codec,
+        .queue_bytes = conf->queue_bytes,
+        .cache_bytes = conf->cache_bytes,
+    };
+    return agent_ship_create(&ship, metrics, &agent->ship, why);
+}
+
+_Static_assert(AGENT_SPOOL_DROP_OLD == 0 && AGENT_SPOOL_DROP_NEW == 1, "the words of the option spool_full");
+_Static_assert(AGENT_SYNC_TICK == 0 && AGENT_SYNC_BATCH == 1 && AGENT_SYNC_OFF == 2, "the words of the option sync");
+_Static_assert(WEIR_CODEC_NONE == 0 && WEIR_CODEC_LZ4 == 1 && WEIR_CODEC_ZSTD == 2, "the words of the option codec");
+
+static int create_listener(struct agent *agent, struct weir_metrics *metrics, struct weir_why *why)
+{
+    const struct agent_conf *conf = agent->conf;
+    struct agent_listen_conf listen = AGENT_LISTEN_DEFAULTS;
+    listen.endpoints = default_listen;
+    listen.endpoint_count = sizeof default_listen / sizeof *default_listen;
+    if (conf->listen_count > 0) {
+        listen.endpoints = (const char *const *)conf->listen;
+        listen.endpoint_count = conf->listen_count;
+    }
+    listen.threads = (uint32_t)conf->threads;
+    listen.receive_buffer_bytes = conf->receive_buffer_bytes;
+    listen.allow = agent->allow;
+    listen.allow_count = conf->exporters_count;
+    listen.gather.linger_ms = (uint32_t)conf->linger_ms;
+    listen.decoder.sampling = agent->sampling;
+    listen.decoder.sampling_count = conf->sampling_count;
+    int rc = agent_listener_create(&listen, agent_ship_sink(agent->ship), metrics, AGENT_COUNTERS_INPUT,
+                                   &agent->listener, why);
+    if (rc < 0) return rc;
+    agent_ship_set_pool(agent->ship, agent_listener_pool(agent->listener));
+    return 0;
+}
+
+/* ---- the program ---- */
+
+static void agent_destroy(void *self)
+{
+    struct agent *agent = self;
+    if (agent == NULL) return;
+    if (agent->listener != NULL) agent_listener_stop(agent->listener);
+    agent_ship_destroy(agent->ship);
+    agent_listener_destroy(agent->listener);
+    weir_map_free(agent->map);
+    weir_keys_wipe(&agent->keys);
+    weir_free(agent->allow);
+    weir_free(agent->sampling);
+    weir_free(agent->spool_dir);
+    weir_free(agent);
+}
+
+static int agent_create(const struct weir_daemon *daemon, const void *conf, void **ret, struct weir_why *why)
+{
+    int rc = WEIR_ENOMEM;
+    struct agent *agent = weir_calloc(1, sizeof *agent);
+    if (agent == NULL) goto fail;
+
+    agent->conf = conf;
+    rc = weir_cluster_file_read(agent->conf->cluster, &agent->map, why);
+    if (rc < 0) goto fail;
+    if (agent->map->broker_count == 0) {
+        rc = weir_why_set(why, WEIR_EPARAM, "%s: there is no broker to ship to", agent->conf->cluster);
+        goto fail;
+    }
+
+    rc = weir_keys_load(agent->conf->key, &agent->keys, why);
+    if (rc < 0) goto fail;
+
+    rc = read_exporters(agent);
+    if (rc < 0) goto fail;
+
+    rc = make_state(agent, why);
+    if (rc < 0) goto fail;
+
+    rc = create_ship(agent, daemon->metrics, why);
+    if (rc < 0) goto fail;
+
+    rc = create_listener(agent, daemon->metrics, why);
+    if (rc < 0) goto fail;
+
+    rc = agent_ship_start(agent->ship, why);
+    if (rc < 0) goto fail;
+
+    rc = agent_listener_start(agent->listener, why);
+    if (rc < 0) goto fail;
+
+    *ret = agent;
+    return 0;
+
+fail:
+    agent_destroy(agent);
+    return rc;
+}
+
+/** Take nothing new; what was received is decoded, spooled and synced. It is shipped at the next start. */
+static void agent_drain(void *self)
+{
+    struct agent *agent = self;
+    agent_listener_stop(agent->listener);
+    agent_ship_drain(agent->ship);
+}
+
+static bool agent_drained(void *self)
+{
+    return agent_ship_is_drained(((struct agent *)self)->ship);
+}
+
+static void agent_each(void *self, size_t row, struct weir_buf *out)
+{
+    agent_listener_each(((struct agent *)self)->listener, row - AGENT_COUNTERS_INPUT, &agent_counter_rows[row], out);
+}
+
+static void agent_line(void *self, struct weir_buf *out)
+{
+    agent_ship_line(((struct agent *)self)->ship, out);
+}
+
+uint16_t agent_port(const void *agent, size_t index)
+{
+    return agent_listener_port(((const struct agent *)agent)->listener, index);
+}
+
+const struct weir_program agent_program = {
+    .name = "weir-agent",
+    .summary = "receives NetFlow, IPFIX and sFlow, spools flows and ships them to brokers",
+    .schema = &agent_conf_schema,
+    .metric_rows = agent_counter_rows,
+    .metric_count = AGENT_COUNTERS,
+    .check = agent_conf_check,
+    .create = agent_create,
+    .drain = agent_drain,
+    .drained = agent_drained,
+    .each = agent_each,
+    .line = agent_line,
+    .destroy = agent_destroy,
+};

@@ -1,0 +1,41 @@
+#include "agent/conf.h"
+
+#include "common/cluster/allow.h"
+#include "common/flow/ip.h"
+
+#define WEIR_OPTIONS        "agent/options_sampling.def"
+#define WEIR_OPTIONS_STRUCT agent_sampling_conf
+#include "common/conf/option_rows.h"
+
+#define WEIR_OPTIONS        "agent/options.def"
+#define WEIR_OPTIONS_STRUCT agent_conf
+#include "common/conf/option_rows.h"
+
+static int check_prefix(const char *option, const char *text, struct weir_why *why)
+{
+    struct weir_prefix prefix;
+    int rc = weir_prefix_parse(text, &prefix);
+    if (rc == 0) return 0;
+    return weir_why_set(why, WEIR_EPARAM, "%s: \"%s\" is not an address or prefix%s", option, text,
+                        rc == WEIR_EPARAM ? ": bits are set behind its length" : "");
+}
+
+int agent_conf_check(const void *conf_of_program, struct weir_why *why)
+{
+    const struct agent_conf *conf = conf_of_program;
+    if (!weir_name_is_valid(conf->name))
+        return weir_why_set(why, WEIR_EPARAM, "name: \"%s\" is not a name: 1 to 63 letters, digits, '.', '-', '_'",
+                            conf->name);
+    if (conf->tenant[0] != '\0' && !weir_name_is_valid(conf->tenant))
+        return weir_why_set(why, WEIR_EPARAM, "tenant: \"%s\" is not a name: 1 to 63 letters, digits, '.', '-', '_'",
+                            conf->tenant);
+    for (size_t i = 0; i < conf->exporters_count; i++) {
+        int rc = check_prefix("exporters", conf->exporters[i], why);
+        if (rc < 0) return rc;
+    }
+    for (size_t i = 0; i < conf->sampling_count; i++) {
+        int rc = check_prefix("sampling: exporters", conf->sampling[i].exporters, why);
+        if (rc < 0) return rc;
+    }
+    return 0;
+}

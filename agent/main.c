@@ -1,0 +1,6 @@
+#include "agent/agent.h"
+
+int main(int argc, char **argv)
+{
+    return weir_program_main(argc, argv, &agent_program);
+}
