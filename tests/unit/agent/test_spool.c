@@ -3,6 +3,7 @@
 #include "agent/spool_record.h"
 #include "common/base/mem.h"
 #include "common/wire/batch.h"
+#include "tests/support/folder.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -33,25 +34,10 @@ static int set_up(void **state)
     return 0;
 }
 
-static void remove_tree(const char *path)
-{
-    DIR *folder = opendir(path);
-    if (folder == NULL) return;
-    const struct dirent *entry;
-    while ((entry = readdir(folder)) != NULL) {
-        char child[4096];
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-        snprintf(child, sizeof child, "%s/%s", path, entry->d_name);
-        if (unlink(child) < 0) remove_tree(child);
-    }
-    closedir(folder);
-    rmdir(path);
-}
-
 static int tear_down(void **state)
 {
     (void)state;
-    remove_tree(root);
+    remove_folder(root);
     return 0;
 }
 
@@ -338,7 +324,7 @@ static void a_lost_or_damaged_ack_file_costs_repetition_and_not_the_sums(void **
         assert_int_equal(got, first[damage]);
         assert_int_equal(walk_lane(spool, (got - 1) * got / 2).data, 11 - got);
         agent_spool_close(spool);
-        remove_tree(conf.dir);
+        remove_folder(conf.dir);
     }
 }
 
@@ -380,7 +366,7 @@ static void every_flipped_byte_costs_one_record_and_is_written_down(void **state
     struct weir_buf whole = load(path);
     size_t record = whole.size / 3;
     for (size_t at = 0; at < whole.size; at++) {
-        remove_tree(conf.dir);
+        remove_folder(conf.dir);
         mkdir(conf.dir, 0700);
         char folder[4096];
         snprintf(folder, sizeof folder, "%s/lane-%03d", conf.dir, LANE);
@@ -673,7 +659,7 @@ static void damage_that_is_met_while_reading_is_repaired(void **state)
         assert_int_equal(sync_spool(spool), 14);
         assert_int_equal(walk_lane(spool, 0).data, 12);
         agent_spool_close(spool);
-        remove_tree(conf.dir);
+        remove_folder(conf.dir);
     }
 }
 
