@@ -304,6 +304,7 @@ int weir_body_decode(struct weir_view body, uint32_t count, uint64_t wanted, str
     while ((rc = next_field(&c, &field)) > 0) {
         if (field.number == BODY_COUNT) announced = field.value;
         if (field.number != BODY_COLUMNS) continue;
+        if (field.bytes.data == NULL) return WEIR_EFORMAT; /* a number where a column should be */
         rc = decode_column(field.bytes, count, needed, out);
         if (rc < 0) return rc;
     }

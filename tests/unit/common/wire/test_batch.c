@@ -247,6 +247,7 @@ static void bodies_that_break_the_format_are_refused(void **state)
         {"unknown encoding", WEIR_EUNSUPPORTED, 14, {0x08, 2, 0x12, 10, COLUMN(1, 4, 1, 0x32, 2, 5, 6)}},
         {"column runs past the body", WEIR_EFORMAT, 14, {0x08, 2, 0x12, 11, COLUMN(1, 1, 1, 0x32, 2, 5, 6)}},
         {"group", WEIR_EFORMAT, 3, {0x08, 2, 0x13}},
+        {"a number for a column", WEIR_EFORMAT, 4, {0x08, 2, 0x10, 5}},
         {"endless number", WEIR_EFORMAT, 12, {0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1}},
         {"dictionary", 0, 19, {0x08, 2, 0x12, 15, COLUMN(1, 2, 1, 0x3a, 1, 77, 0x40, 1, 0x32, 2, 0, 0)}},
         {"index past it", WEIR_EFORMAT, 19, {0x08, 2, 0x12, 15, COLUMN(1, 2, 1, 0x3a, 1, 77, 0x40, 1, 0x32, 2, 0, 1)}},
