@@ -81,6 +81,11 @@ static void note_synced(void *ctx, uint32_t shard, uint64_t next)
     if (ctx != NULL) *(uint64_t *)ctx = next;
 }
 
+static void note_any_synced(void *ctx, uint32_t shard, uint64_t next)
+{
+    if (shard == LANE) note_synced(ctx, shard, next);
+}
+
 static uint64_t sync_spool(struct agent_spool *spool)
 {
     uint64_t next = 0;
@@ -434,6 +439,28 @@ static void damage_in_older_files_becomes_losses_with_exact_sums(void **state)
     agent_spool_close(spool);
 }
 
+static void damage_of_what_was_acknowledged_is_no_loss(void **state)
+{
+    (void)state;
+    char path[4096];
+    make_spool(4, 60);
+    struct agent_spool *spool = open_spool();
+    agent_spool_ack(spool, LANE, 1);
+    agent_spool_close(spool);
+    segment_path(1, path);
+    struct weir_buf whole = load(path);
+    whole.data[40] ^= 1; /* 1, acknowledged, and 2, which is not */
+    whole.data[whole.size / 4 + 40] ^= 1;
+    store(path, whole.data, whole.size);
+    weir_buf_fini(&whole);
+    spool = open_spool();
+    struct walk walk = walk_lane(spool, 1);
+    assert_int_equal(walk.lost_flows, 2);
+    assert_int_equal(walk.data_flows, 3 + 4);
+    assert_int_equal(agent_spool_stats(spool)->lost_damaged.flows, 2);
+    agent_spool_close(spool);
+}
+
 static void a_repair_that_was_cut_short_is_finished(void **state)
 {
     (void)state;
@@ -641,6 +668,9 @@ static void damage_that_is_met_while_reading_is_repaired(void **state)
         for (uint32_t n = 1; n <= 12; n++)
             assert_int_equal(append(spool, n, 800), 0);
         sync_spool(spool);
+        agent_spool_ack(spool, LANE, 1);
+        agent_spool_checkpoint(spool);
+        agent_spool_ack(spool, LANE, 2); /* which the ack file does not say yet */
         segment_path(5, path);
         struct weir_buf whole = load(path);
         whole.data[whole.size / 4 + (where == 0 ? 40 : 300)] ^= 1; /* the header or the body of 6 */
@@ -650,14 +680,14 @@ static void damage_that_is_met_while_reading_is_repaired(void **state)
         struct agent_spool_record record;
         assert_int_equal(agent_spool_read(spool, LANE, 6, &record), WEIR_ECORRUPT);
         assert_int_equal(agent_spool_poison(spool, LANE, 6), 0);
-        struct walk walk = walk_lane(spool, 0);
-        assert_int_equal(walk.data, 11);
+        struct walk walk = walk_lane(spool, 1 + 2);
+        assert_int_equal(walk.data, 9);
         assert_int_equal(walk.lost_flows, 6);
         assert_int_equal(agent_spool_stats(spool)->lost_damaged.flows, 6);
         assert_ledger_even(spool);
         assert_int_equal(append(spool, 13, 800), 0);
         assert_int_equal(sync_spool(spool), 14);
-        assert_int_equal(walk_lane(spool, 0).data, 12);
+        assert_int_equal(walk_lane(spool, 1 + 2).data, 10);
         agent_spool_close(spool);
         remove_folder(conf.dir);
     }
@@ -760,6 +790,53 @@ static void a_killed_process_loses_nothing_that_was_synced(void **state)
     }
 }
 
+/** Another lane needs the space of a lane whose records are all acknowledged; then the process is killed. */
+static void numbers_and_sums_survive_when_all_records_are_gone(void **state)
+{
+    (void)state;
+    conf.segment_bytes = 65536;
+    conf.bytes_most = 131072;
+    pid_t child = fork();
+    if (child == 0) {
+        struct agent_spool *spool = NULL;
+        if (agent_spool_open(&conf, INC, &spool, NULL) < 0) _exit(1);
+        for (uint32_t n = 1; n <= 10; n++)
+            append(spool, n, 2000);
+        sync_spool(spool);
+        agent_spool_ack(spool, LANE, 10);
+        struct weir_batch_header header = {
+            .kind = WEIR_RECORD_DATA, .schema = WEIR_SCHEMA, .totals.flows = 1, .first_received_ms = 1};
+        struct weir_buf head = WEIR_BUF_INIT;
+        struct agent_spool_place place;
+        static uint8_t body[4000];
+        weir_batch_header_encode(&header, &head);
+        for (int n = 0; n < 40; n++)
+            agent_spool_append(spool, LANE + 1, &header, weir_buf_view(&head), weir_view_of(body, sizeof body),
+                               weir_batch_crc(weir_buf_view(&head), weir_view_of(body, sizeof body)), &place);
+        _exit(0);
+    }
+    int status = 1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    struct weir_buf last = WEIR_BUF_INIT;
+    char path[4096];
+    segment_path(11, path);
+    assert_int_equal(spool_file_load(path, 1 << 20, &last), 0);
+    assert_int_equal(last.size, 0); /* no record is left that tells the sums */
+    weir_buf_fini(&last);
+
+    struct agent_spool *spool = open_spool();
+    assert_int_equal(agent_spool_lane(spool, LANE).first_avail, 11);
+    assert_int_equal(agent_spool_lane(spool, LANE).next, 11);
+    assert_int_equal(append(spool, 11, 100), 0);
+    uint64_t next = 0;
+    assert_int_equal(agent_spool_sync(spool, note_any_synced, &next), 0);
+    struct agent_spool_record record;
+    assert_int_equal(agent_spool_read(spool, LANE, 11, &record), 0);
+    assert_int_equal(record.cum.flows, 11 * 12 / 2);
+    agent_spool_close(spool);
+}
+
 static void running_out_of_memory_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -792,6 +869,7 @@ int main(void)
         TEST(every_truncation_leaves_the_whole_records),
         TEST(every_flipped_byte_costs_one_record_and_is_written_down),
         TEST(damage_in_older_files_becomes_losses_with_exact_sums),
+        TEST(damage_of_what_was_acknowledged_is_no_loss),
         TEST(a_repair_that_was_cut_short_is_finished),
         TEST(a_full_spool_drops_the_oldest_that_was_not_sent),
         TEST(a_full_spool_may_refuse_the_new_instead),
@@ -804,6 +882,7 @@ int main(void)
         TEST(a_lost_identity_begins_a_new_incarnation),
         TEST(a_spool_has_one_owner),
         TEST(a_killed_process_loses_nothing_that_was_synced),
+        TEST(numbers_and_sums_survive_when_all_records_are_gone),
         TEST(running_out_of_memory_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
