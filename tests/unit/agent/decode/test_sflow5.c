@@ -1,0 +1,245 @@
+/** sFlow v5 from bytes written by hand after sflow_version_5.txt. */
+#include "tests/support/input.h"
+
+#include "tests/support/cmocka.h"
+
+/* agent 192.0.2.9, sub-agent 3, uptime 10 s */
+#define HEADER(sequence, samples) "00000005 00000001 c0000209 00000003" sequence "00002710" samples
+#define ETHERNET                  "0a0000000002 0a0000000001"
+#define IPV4_TCP                  "45b80034 00000000 4006 0000 0a000001 c0000202 d431 01bb 00000001 00000002 8012 ffff 0000 0000"
+
+static struct input input;
+static struct weir_buf buf;
+
+static int set_up(void **state)
+{
+    (void)state;
+    input_init(&input, NULL);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    input_fini(&input);
+    weir_buf_fini(&buf);
+    return 0;
+}
+
+static enum agent_refusal take(const char *hex)
+{
+    return input_take(&input, input_hex(&buf, hex), 1700000000000);
+}
+
+/** Append @hex to @buf as an opaque of XDR: its length before it, padded to 4. */
+static void append_opaque(struct weir_buf *to, const char *hex)
+{
+    struct weir_buf bytes = WEIR_BUF_INIT;
+    struct weir_view view = input_hex(&bytes, hex);
+    weir_buf_u32be(to, (uint32_t)view.size);
+    weir_buf_append(to, view.data, view.size);
+    while (to->size % 4 != 0)
+        weir_buf_u8(to, 0);
+    weir_buf_fini(&bytes);
+}
+
+/** A datagram with one compact flow sample (rate 512, interfaces 1 and 2) of one raw header, and more records. */
+static enum agent_refusal take_header(uint32_t link, const char *packet, uint32_t more_records, const char *more)
+{
+    struct weir_buf record = WEIR_BUF_INIT;
+    struct weir_buf sample = WEIR_BUF_INIT;
+    struct weir_buf hex = WEIR_BUF_INIT;
+    weir_buf_u32be(&record, link);
+    weir_buf_u32be(&record, 1000); /* frame_length */
+    weir_buf_u32be(&record, 4);
+    append_opaque(&record, packet);
+
+    static const uint32_t head[] = {1, 4, 512, 5120, 0, 1, 2};
+    for (int i = 0; i < 7; i++)
+        weir_buf_u32be(&sample, head[i]);
+    weir_buf_u32be(&sample, 1 + more_records);
+    weir_buf_u32be(&sample, 1);
+    weir_buf_u32be(&sample, (uint32_t)record.size);
+    weir_buf_append(&sample, record.data, record.size);
+    struct weir_view extra = input_hex(&hex, more);
+    weir_buf_append(&sample, extra.data, extra.size);
+
+    input_hex(&buf, HEADER("00000001", "00000001"));
+    weir_buf_u32be(&buf, 1);
+    weir_buf_u32be(&buf, (uint32_t)sample.size);
+    weir_buf_append(&buf, sample.data, sample.size);
+    enum agent_refusal refusal = input_take(&input, weir_buf_view(&buf), 1700000000000);
+    weir_buf_fini(&record);
+    weir_buf_fini(&sample);
+    weir_buf_fini(&hex);
+    return refusal;
+}
+
+static void a_sample_of_an_ethernet_frame_is_a_flow_of_one_packet(void **state)
+{
+    (void)state;
+    assert_int_equal(take_header(1, ETHERNET "0800" IPV4_TCP, 0, ""), AGENT_REFUSAL_NONE);
+    assert_int_equal(input_flush(&input), 1);
+    struct weir_flow flow = input_flow(&input, 0);
+    struct weir_flow expected = {.start_ms = 1700000000000,
+                                 .end_ms = 1700000000000,
+                                 .bytes = 1000,
+                                 .packets = 1,
+                                 .src_mac = 0x0a0000000001,
+                                 .dst_mac = 0x0a0000000002,
+                                 .if_in = 1,
+                                 .if_out = 2,
+                                 .sampling_one_in = 512,
+                                 .sampling_origin = WEIR_SAMPLING_RECORD,
+                                 .src_port = 54321,
+                                 .dst_port = 443,
+                                 .tcp_flags = 0x12,
+                                 .proto = 6,
+                                 .tos = 0xb8};
+    weir_ip_parse("10.0.0.1", &expected.src_ip);
+    weir_ip_parse("192.0.2.2", &expected.dst_ip);
+    assert_true(weir_flow_equal(&flow, &expected));
+    assert_int_equal(input.batches[0]->source.domain, 3);
+    assert_int_equal(input.batches[0]->protocol, WEIR_PROTOCOL_SFLOW5);
+}
+
+static void tags_labels_and_extension_headers_are_stepped_over(void **state)
+{
+    (void)state;
+    take_header(1, ETHERNET "88a8 2064 8100 00c8 0800" IPV4_TCP, 0, ""); /* QinQ 100/200 */
+    take_header(1, ETHERNET "8847 00010040 00020140" IPV4_TCP, 0, "");   /* two MPLS labels */
+    take_header(1,
+                ETHERNET "86dd 6b800000 0020 00 40" /* IPv6, hop-by-hop, */
+                         "20010db8000000000000000000000001 20010db8000000000000000000000002"
+                         "2c00 000000000000 3a00 0001 00000000 8000 0000", /* first fragment, ICMPv6 */
+                0, "");
+    take_header(11, "45000034 0000 00b9 40 11 0000 0a000001 c0000202 d431 01bb", 0, ""); /* a later fragment */
+    take_header(12, "60000000 0008 11 40 20010db8000000000000000000000001 20010db8000000000000000000000002 0035 d431",
+                0, "");
+    assert_int_equal(input_flush(&input), 5);
+    struct weir_flow flow = input_flow(&input, 0);
+    assert_int_equal(flow.vlan_in, 100);
+    assert_int_equal(flow.dst_port, 443);
+    flow = input_flow(&input, 1);
+    assert_int_equal(flow.dst_port, 443);
+    flow = input_flow(&input, 2);
+    assert_int_equal(flow.proto, 58);
+    assert_int_equal(flow.icmp_type_code, 0x8000);
+    assert_int_equal(flow.tos, 0xb8);
+    flow = input_flow(&input, 3);
+    assert_int_equal(flow.proto, 17);
+    assert_int_equal(flow.dst_port, 0);
+    flow = input_flow(&input, 4);
+    assert_int_equal(flow.src_port, 53);
+    assert_int_equal(flow.dst_port, 54321);
+}
+
+static void switch_router_and_gateway_records_fill_in_the_rest(void **state)
+{
+    (void)state;
+    take_header(
+        1, ETHERNET "0800" IPV4_TCP, 4,
+        "000003e9 00000010 0000000a 00000000 00000014 00000000"
+        "000003ea 00000010 00000001 c00002fe 00000018 00000010"
+        "000003eb 00000034 00000001 c00002fe 0000fde8 0000fde9 0000fdea 00000001 00000002 00000002 0000fdeb 0000fdec"
+        "00000000 00000064 00000000"
+        "00001234 00000004 00000000"); /* unknown: skipped by length */
+    struct weir_flow flow = input_flow(&input, 0);
+    char text[WEIR_IP_TEXT];
+    assert_int_equal(flow.vlan_in, 10);
+    assert_int_equal(flow.vlan_out, 20);
+    assert_string_equal(weir_ip_format(&flow.next_hop, text), "192.0.2.254");
+    assert_int_equal(flow.src_mask, 24);
+    assert_int_equal(flow.dst_mask, 16);
+    assert_int_equal(flow.src_as, 65001);
+    assert_int_equal(flow.dst_as, 65004);
+}
+
+static void an_expanded_sample_of_sampled_ipv4_to_nowhere(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        take(HEADER(
+            "00000001",
+            "00000001") "00000003 00000054"
+                        "00000001 00000000 00000004 00000064 00000064 00000000 00000000 0000000c 00000001 00000102 "
+                        "00000001"
+                        "00000003 00000020 000005dc 00000006 0a000001 c0000202 0000d431 000001bb 00000012 000000b8"),
+        AGENT_REFUSAL_NONE);
+    struct weir_flow flow = input_flow(&input, 0);
+    assert_int_equal(flow.bytes, 1500);
+    assert_int_equal(flow.if_in, 12);
+    assert_int_equal(flow.if_out, 0);
+    assert_int_equal(flow.forwarding_status, 128);
+    assert_int_equal(flow.sampling_one_in, 100);
+    assert_int_equal(flow.tcp_flags, 0x12);
+}
+
+static void counter_samples_and_strangers_are_counted_and_skipped(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        take(HEADER("00000001", "00000003") "00000002 0000000c 00000001 00000001 00000000"
+                                            "00001001 00000004 00000000"
+                                            "00000001 00000020 00000001 00000004 00000200 00001400 00000000"
+                                            "00000001 00000002 00000000"),
+        AGENT_REFUSAL_NONE);
+    assert_int_equal(input_flush(&input), 0);
+    assert_int_equal(INPUT_COUNT(&input, samples_counter), 1);
+    assert_int_equal(INPUT_COUNT(&input, samples_unknown), 2);
+}
+
+static void forged_counts_and_lengths_end_the_reading(void **state)
+{
+    (void)state;
+    assert_int_equal(take(HEADER("00000001", "ffffffff")), AGENT_REFUSAL_truncated);
+    assert_int_equal(take(HEADER("00000002", "00000001") "00000001 fffffff0 00000000"), AGENT_REFUSAL_truncated);
+    assert_int_equal(
+        take(HEADER("00000003", "00000001") "00000001 00000020 00000001 00000004 00000200 00001400 00000000"
+                                            "00000001 00000002 ffffffff"),
+        AGENT_REFUSAL_record);
+    /* a gateway whose AS path claims 2^30 numbers costs the path, not the sample */
+    assert_int_equal(
+        take_header(1, ETHERNET "0800" IPV4_TCP, 1,
+                    "000003eb 00000020 00000001 c00002fe 0000fde8 0000fde9 0000fdea 40000000 00000002 40000000"),
+        AGENT_REFUSAL_NONE);
+    assert_int_equal(input_flush(&input), 1);
+    assert_int_equal(input_flow(&input, 0).dst_as, 0);
+    assert_int_equal(take("00000005 00000007 c0000209"), AGENT_REFUSAL_address);
+    assert_int_equal(take("00000005 00000001 c0"), AGENT_REFUSAL_short);
+    assert_int_equal(INPUT_COUNT(&input, refused_sflow5_truncated), 2);
+    assert_int_equal(INPUT_COUNT(&input, refused_sflow5_record), 1);
+}
+
+static void a_packet_cut_anywhere_gives_what_stood_before_the_cut(void **state)
+{
+    (void)state;
+    const char *packet = "0a00000000020a000000000108004500003400000000400600000a000001c0000202d43101bb";
+    for (size_t cut = 0; cut <= strlen(packet); cut += 2) {
+        char hex[100] = "";
+        memcpy(hex, packet, cut);
+        assert_int_equal(take_header(1, hex, 0, ""), AGENT_REFUSAL_NONE);
+        agent_gather_flush(input.gather);
+        struct weir_flow flow = input_flow(&input, cut / 2);
+        assert_int_equal(flow.bytes, 1000);
+        assert_int_equal(flow.src_mac != 0, cut >= 28);
+        assert_int_equal(flow.proto, cut >= 68 ? 6 : 0);
+        assert_int_equal(flow.dst_port, cut >= 76 ? 443 : 0);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_sample_of_an_ethernet_frame_is_a_flow_of_one_packet),
+        TEST(tags_labels_and_extension_headers_are_stepped_over),
+        TEST(switch_router_and_gateway_records_fill_in_the_rest),
+        TEST(an_expanded_sample_of_sampled_ipv4_to_nowhere),
+        TEST(counter_samples_and_strangers_are_counted_and_skipped),
+        TEST(forged_counts_and_lengths_end_the_reading),
+        TEST(a_packet_cut_anywhere_gives_what_stood_before_the_cut),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
