@@ -3,14 +3,24 @@
 #include "common/base/err.h"
 #include "common/base/mem.h"
 
-/* A few windows of each lane: older ones were acknowledged, or their lane is stuck and reads from the disk. */
-enum { SLOTS = 32 };
+/* Powers of two. A lane that waits for a sync at full speed holds some fifty records. */
+enum { SLOTS_LEAST = 16, SLOTS_MOST = 1024 };
+
+struct lane {
+    uint32_t slots;
+    struct agent_recent_record *record; /* by seq modulo @slots; seq 0: free */
+};
 
 struct agent_recent {
     size_t bytes_most;
     size_t bytes;
-    struct agent_recent_record *lane[WEIR_SHARDS]; /* SLOTS records, by seq modulo SLOTS; seq 0: free */
+    struct lane lane[WEIR_SHARDS];
 };
+
+static struct agent_recent_record *slot_of(const struct lane *lane, uint64_t seq)
+{
+    return &lane->record[seq & (lane->slots - 1)];
+}
 
 int agent_recent_create(size_t bytes_most, struct agent_recent **ret)
 {
@@ -37,8 +47,8 @@ static void drop(struct agent_recent *recent, struct agent_recent_record *record
 void agent_recent_clear(struct agent_recent *recent)
 {
     for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
-        for (int i = 0; recent->lane[shard] != NULL && i < SLOTS; i++)
-            drop(recent, &recent->lane[shard][i]);
+        for (uint32_t i = 0; i < recent->lane[shard].slots; i++)
+            drop(recent, &recent->lane[shard].record[i]);
     }
 }
 
@@ -47,20 +57,41 @@ void agent_recent_destroy(struct agent_recent *recent)
     if (recent == NULL) return;
     agent_recent_clear(recent);
     for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++)
-        weir_free(recent->lane[shard]);
+        weir_free(recent->lane[shard].record);
     weir_free(recent);
+}
+
+/** Twice the slots, so that records further apart have one each. Without memory the lane stays as it is. */
+static void grow(struct lane *lane)
+{
+    uint32_t slots = lane->slots == 0 ? SLOTS_LEAST : lane->slots * 2;
+    if (slots > SLOTS_MOST) return;
+    struct lane larger = {.slots = slots, .record = weir_calloc(slots, sizeof *larger.record)};
+    if (larger.record == NULL) return;
+    for (uint32_t i = 0; i < lane->slots; i++) {
+        struct agent_recent_record *record = &lane->record[i];
+        if (record->seq == 0) continue;
+        struct agent_recent_record *slot = slot_of(&larger, record->seq);
+        *slot = (struct agent_recent_record){.seq = record->seq, .crc = record->crc, .cum = record->cum};
+        weir_frames_move(&slot->frames, &record->frames);
+    }
+    weir_free(lane->record);
+    *lane = larger;
 }
 
 void agent_recent_put(struct agent_recent *recent, uint32_t shard, struct agent_recent_record *record)
 {
-    if (recent->lane[shard] == NULL) {
-        recent->lane[shard] = weir_calloc(SLOTS, sizeof *recent->lane[shard]);
-        if (recent->lane[shard] == NULL) return;
-    }
-    struct agent_recent_record *slot = &recent->lane[shard][record->seq % SLOTS];
-    drop(recent, slot);
+    struct lane *lane = &recent->lane[shard];
     size_t bytes = record_bytes(record);
     if (recent->bytes + bytes > recent->bytes_most) return;
+    while (lane->slots == 0 || slot_of(lane, record->seq)->seq != 0) {
+        uint32_t before = lane->slots;
+        grow(lane);
+        if (lane->slots == before) break;
+    }
+    if (lane->slots == 0) return;
+    struct agent_recent_record *slot = slot_of(lane, record->seq);
+    drop(recent, slot); /* the oldest, where there is no growing */
     slot->crc = record->crc;
     slot->cum = record->cum;
     slot->seq = record->seq;
@@ -70,24 +101,26 @@ void agent_recent_put(struct agent_recent *recent, uint32_t shard, struct agent_
 
 const struct agent_recent_record *agent_recent_find(const struct agent_recent *recent, uint32_t shard, uint64_t seq)
 {
-    if (recent->lane[shard] == NULL) return NULL;
-    const struct agent_recent_record *slot = &recent->lane[shard][seq % SLOTS];
+    const struct lane *lane = &recent->lane[shard];
+    if (lane->slots == 0) return NULL;
+    const struct agent_recent_record *slot = slot_of(lane, seq);
     return slot->seq == seq ? slot : NULL;
 }
 
 void agent_recent_release(struct agent_recent *recent, uint32_t shard, uint64_t seq)
 {
-    if (recent->lane[shard] == NULL) return;
-    for (uint64_t back = 0; back < SLOTS && back < seq; back++) {
-        struct agent_recent_record *slot = &recent->lane[shard][(seq - back) % SLOTS];
-        if (slot->seq <= seq) drop(recent, slot);
+    struct lane *lane = &recent->lane[shard];
+    for (uint64_t back = 0; back < lane->slots && back < seq; back++) {
+        struct agent_recent_record *slot = slot_of(lane, seq - back);
+        if (slot->seq != 0 && slot->seq <= seq) drop(recent, slot);
     }
 }
 
 void agent_recent_forget(struct agent_recent *recent, uint32_t shard, uint64_t seq)
 {
-    if (recent->lane[shard] == NULL) return;
-    struct agent_recent_record *slot = &recent->lane[shard][seq % SLOTS];
+    struct lane *lane = &recent->lane[shard];
+    if (lane->slots == 0) return;
+    struct agent_recent_record *slot = slot_of(lane, seq);
     if (slot->seq == seq) drop(recent, slot);
 }
 

@@ -22,7 +22,7 @@ enum {
     CHECKPOINT_MS = 1000,
     REPORT_MS = 200,
     MESSAGES_IN_A_ROW = 64,
-    OUTBOX = 64, /* records that the socket did not take yet; a power of two */
+    OUTBOX = 256,
     TROUBLE_MOST = SHIP_ACTIONS_MOST,
     FULL_LINES_PER_SECOND = 1
 };

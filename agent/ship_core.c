@@ -502,6 +502,7 @@ static void on_unsent(struct ship_core *core, const struct ship_event *event, in
 {
     struct lane *lane = &core->lane[event->shard];
     rewind_lane(core, lane, event->seq);
+    if (lane->sent >= event->seq) lane->sent = event->seq - 1;
     core->unsent_until_ms = now + SHIP_UNSENT_PAUSE_MS;
 }
 

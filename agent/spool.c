@@ -19,6 +19,7 @@ enum {
     IDENTITY_BASE_BYTES = 32,
     IDENTITY_BYTES = 32 + WEIR_SHARDS * IDENTITY_BASE_BYTES,
     IDENTITY_CRC_FROM = 8,
+    DIRTY_MANY = 8,
     PENDING_AGE_MOST = 60 /* checkpoints after which a loss is written even if nothing follows it */
 };
 
@@ -220,6 +221,7 @@ static int put_record(struct agent_spool *spool, struct spool_lane *lane, struct
     }
     if (last->used == 0) last->oldest_ms = record->first_ms;
     last->used += size;
+    spool_lane_remember(lane, record);
     lane->next++;
     lane->cum = record->cum;
     return 0;
@@ -312,13 +314,31 @@ int agent_spool_append(struct agent_spool *spool, uint32_t shard, const struct w
     return rc;
 }
 
+static bool is_dirty(const struct spool_lane *lane)
+{
+    return lane->next != lane->synced || lane->folder_dirty;
+}
+
+/** With many dirty lanes one sync of the whole file system costs far less than one for each. */
+static bool sync_all_at_once(struct agent_spool *spool)
+{
+    int dirty = 0;
+    for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++)
+        dirty += is_dirty(&spool->lane[shard]);
+    if (!spool->conf.durable || dirty < DIRTY_MANY) return false;
+    spool->stats.syncs++;
+    return syncfs(spool->dir_fd) == 0; /* else lane by lane, which tells whose data is bad */
+}
+
 int agent_spool_sync(struct agent_spool *spool, agent_spool_synced_fn *synced, void *ctx)
 {
     int worst = 0;
+    bool done = sync_all_at_once(spool);
     for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
         struct spool_lane *lane = &spool->lane[shard];
-        if (lane->next != lane->synced || lane->folder_dirty) {
-            int rc = spool_lane_sync(spool, lane);
+        if (is_dirty(lane)) {
+            int rc = done ? 0 : spool_lane_sync(spool, lane);
+            if (done) spool_lane_note_synced(lane);
             if (rc < 0) worst = rc;
         }
         if (lane->told == lane->synced) continue;
@@ -344,10 +364,9 @@ enum weir_record_kind agent_spool_span(struct agent_spool *spool, uint32_t shard
     struct spool_lane *lane = &spool->lane[shard];
     uint64_t base = spool->base[shard].seq;
     struct spool_record record;
-    uint64_t at;
     *first = seq;
     *last = seq;
-    if (spool_lane_find(spool, lane, &lane->reading, seq + base, &record, &at) < 0) return (enum weir_record_kind)0;
+    if (spool_lane_look(spool, lane, &lane->reading, seq + base, &record) < 0) return (enum weir_record_kind)0;
     *first = record.first > base ? record.first - base : 1;
     *last = record.last - base;
     return spool_lane_is_poison(lane, record.first) ? WEIR_RECORD_LOSS : record.kind;
@@ -439,8 +458,7 @@ void agent_spool_ack(struct agent_spool *spool, uint32_t shard, uint64_t seq)
     if (seq >= lane->synced) seq = lane->synced - 1;
     while (lane->acked < seq) {
         struct spool_record record;
-        uint64_t at;
-        if (spool_lane_find(spool, lane, &lane->acking, lane->acked + 1, &record, &at) < 0) {
+        if (spool_lane_look(spool, lane, &lane->acking, lane->acked + 1, &record) < 0) {
             /* Damaged meanwhile, but stored elsewhere: what is left of the lane is read anew. */
             spool->stats.io_errors++;
             lane->acked = seq;

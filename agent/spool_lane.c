@@ -48,6 +48,7 @@ void spool_lane_close(struct spool_lane *lane)
     lane->fd = -1;
     spool_cursor_close(&lane->reading);
     spool_cursor_close(&lane->acking);
+    spool_lane_forget(lane);
     weir_free(lane->segments);
     lane->segments = NULL;
     lane->segment_count = 0;
@@ -140,6 +141,30 @@ int spool_lane_find(struct agent_spool *spool, struct spool_lane *lane, struct s
     }
     *at = cursor->at;
     return 0;
+}
+
+int spool_lane_look(struct agent_spool *spool, struct spool_lane *lane, struct spool_cursor *cursor, uint64_t seq,
+                    struct spool_record *ret)
+{
+    const struct spool_record *young = lane->young == NULL ? NULL : &lane->young[seq % SPOOL_YOUNG];
+    if (young != NULL && young->first == seq && seq < lane->next) {
+        *ret = *young;
+        return 0;
+    }
+    uint64_t at;
+    return spool_lane_find(spool, lane, cursor, seq, ret, &at);
+}
+
+void spool_lane_remember(struct spool_lane *lane, const struct spool_record *record)
+{
+    if (lane->young == NULL) lane->young = weir_calloc(SPOOL_YOUNG, sizeof *lane->young);
+    if (lane->young != NULL) lane->young[record->first % SPOOL_YOUNG] = *record;
+}
+
+void spool_lane_forget(struct spool_lane *lane)
+{
+    weir_free(lane->young);
+    lane->young = NULL;
 }
 
 bool spool_lane_is_poison(const struct spool_lane *lane, uint64_t seq)

@@ -9,7 +9,7 @@
 #include "agent/spool_file.h"
 #include "agent/spool_record.h"
 
-enum { SPOOL_POISON_MOST = 64 };
+enum { SPOOL_POISON_MOST = 64, SPOOL_YOUNG = 64 };
 
 struct spool_segment {
     uint64_t first;         /* number of its first record, and its name; the next one's begins where it ends */
@@ -72,6 +72,7 @@ struct spool_lane {
 
     struct spool_cursor reading;
     struct spool_cursor acking;
+    struct spool_record *young; /* the last ones appended, by number modulo SPOOL_YOUNG; NULL: none */
 
     uint32_t poison_count;
     uint64_t poison[SPOOL_POISON_MOST];
@@ -117,6 +118,14 @@ void spool_cursor_close(struct spool_cursor *cursor);
  */
 int spool_lane_find(struct agent_spool *spool, struct spool_lane *lane, struct spool_cursor *cursor, uint64_t seq,
                     struct spool_record *ret, uint64_t *at);
+
+/** The same without its place, for which the youngest records need no look at the disk. */
+int spool_lane_look(struct agent_spool *spool, struct spool_lane *lane, struct spool_cursor *cursor, uint64_t seq,
+                    struct spool_record *ret);
+
+/** Remember a record that was appended, and forget them all because segments changed. */
+void spool_lane_remember(struct spool_lane *lane, const struct spool_record *record);
+void spool_lane_forget(struct spool_lane *lane);
 
 bool spool_lane_is_poison(const struct spool_lane *lane, uint64_t seq);
 
@@ -166,6 +175,9 @@ int spool_room(struct agent_spool *spool, struct spool_lane *lane, uint64_t size
 
 /** Make the last segment durable; WEIR_EIO, WEIR_ENOSPACE: what was not is lost. */
 int spool_lane_sync(struct agent_spool *spool, struct spool_lane *lane);
+
+/** All of the lane is durable now. */
+void spool_lane_note_synced(struct spool_lane *lane);
 
 /** Delete the segments that are acknowledged as a whole, but the last. */
 void spool_lane_trim(struct agent_spool *spool, struct spool_lane *lane);

@@ -41,6 +41,7 @@ static void take_back(struct agent_spool *spool, struct spool_lane *lane)
     lane->segments[lane->segment_count - 1].used = lane->synced_used;
     spool_cursor_close(&lane->reading);
     spool_cursor_close(&lane->acking);
+    spool_lane_forget(lane);
     spool_lane_seal(lane);
 }
 
@@ -60,12 +61,17 @@ int spool_lane_sync(struct agent_spool *spool, struct spool_lane *lane)
         take_back(spool, lane);
         return rc;
     }
+    spool_lane_note_synced(lane);
+    return 0;
+}
+
+void spool_lane_note_synced(struct spool_lane *lane)
+{
     lane->folder_dirty = false;
     lane->synced = lane->next;
     lane->synced_cum = lane->cum;
     lane->synced_used = lane->segment_count > 0 ? lane->segments[lane->segment_count - 1].used : 0;
     lane->unsynced = (struct spool_sum){0};
-    return 0;
 }
 
 void spool_lane_checkpoint(struct agent_spool *spool, struct spool_lane *lane, bool durable)
@@ -293,6 +299,7 @@ static int drop_segment(struct agent_spool *spool, struct spool_lane *lane, uint
 
     spool_cursor_close(&lane->reading);
     spool_cursor_close(&lane->acking);
+    spool_lane_forget(lane);
     lane->waiting.batches -= gone.batches;
     lane->waiting.bytes -= gone.bytes;
     lane->waiting.flows = spool_cum_subtract(lane->waiting.flows, gone.flows);
