@@ -24,7 +24,8 @@ struct part {
     bool ended; /* its last chunk is there */
     uint64_t shards[WEIR_SHARDS / 64];
     uint32_t shard_count;
-    uint64_t disconnects; /* of the peer, when it was asked */
+    bool was_live;        /* the peer had a connection when it was asked */
+    uint64_t disconnects; /* of the peer, until then */
     uint32_t chunks;
     struct weir_buf bodies; /* each behind its size, four bytes */
     uint32_t elapsed_ms;
@@ -99,10 +100,16 @@ static int peer_connect(struct console_scatter *scatter, struct peer *peer, stru
     return 0;
 }
 
+/** Is there a connection? A handshake that fails ends as a connection too, without ever having begun as one. */
+static bool is_live(const struct weir_socket_stats *stats)
+{
+    uint64_t begun = stats->connected + stats->refused + stats->handshake_failed;
+    return stats->connected > 0 && begun > stats->disconnected;
+}
+
 static void peer_note(struct peer *peer)
 {
-    const struct weir_socket_stats *stats = weir_socket_stats(peer->socket);
-    bool connected = stats->connected > stats->disconnected;
+    bool connected = is_live(weir_socket_stats(peer->socket));
     if (connected == atomic_load(&peer->connected)) return;
     atomic_store(&peer->connected, connected);
     weir_log(connected ? WEIR_LOG_INFO : WEIR_LOG_WARN, connected ? "aggregator.connected" : "aggregator.lost",
@@ -114,7 +121,7 @@ static const char *peer_trouble(struct peer *peer, int64_t now_mono_ms)
 {
     if (peer->socket == NULL) return "no socket could be made";
     const struct weir_socket_stats *stats = weir_socket_stats(peer->socket);
-    if (stats->connected > stats->disconnected) return NULL;
+    if (is_live(stats)) return NULL;
     if (stats->refused > 0) return "it refuses our key: this console is not in its allow-list";
     if (stats->handshake_failed > 0) return "it does not have the key that cluster.conf says";
     return now_mono_ms - peer->made_mono_ms < CONNECTING_MS ? NULL : "not connected";
@@ -195,6 +202,7 @@ static void ask_peer(struct console_scatter *scatter, struct asking *asking, uin
         part_end(asking, part, rc == WEIR_EAGAIN ? "too many questions wait for it" : weir_err_text(rc));
         return;
     }
+    part->was_live = is_live(weir_socket_stats(peer->socket));
     part->disconnects = weir_socket_stats(peer->socket)->disconnected;
     weir_metrics_add(scatter->metrics, CONSOLE_asked, 1);
 }
@@ -325,12 +333,13 @@ static void check_parts(struct console_scatter *scatter, struct asking *asking, 
         if (late) {
             if (peer->socket != NULL) send_cancel(peer, asking->id);
             part_end(asking, part, "it did not answer in time");
-        } else if (peer->socket == NULL || weir_socket_stats(peer->socket)->disconnected != part->disconnects) {
-            part_end(asking, part, "the connection broke");
-        } else {
-            const char *trouble = peer_trouble(peer, now_mono_ms);
-            if (trouble != NULL) part_end(asking, part, trouble);
+            continue;
         }
+        const char *trouble = peer_trouble(peer, now_mono_ms);
+        if (trouble == NULL && part->was_live && weir_socket_stats(peer->socket)->disconnected != part->disconnects) {
+            trouble = "the connection broke";
+        }
+        if (trouble != NULL) part_end(asking, part, trouble);
     }
 }
 
@@ -341,8 +350,7 @@ static void revive_peers(struct console_scatter *scatter, int64_t now_mono_ms)
         if (now_mono_ms - peer->made_mono_ms < RECREATE_MS) continue;
         if (peer->socket != NULL) {
             const struct weir_socket_stats *stats = weir_socket_stats(peer->socket);
-            bool dead = stats->connected <= stats->disconnected && stats->refused + stats->handshake_failed > 0;
-            if (!dead) continue;
+            if (is_live(stats) || stats->refused + stats->handshake_failed == 0) continue;
         }
         struct weir_why why = {""};
         char quoted[600];
