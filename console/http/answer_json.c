@@ -422,6 +422,7 @@ static void sources_json(const struct console_result *c, struct json_writer *jso
         jsonw_begin_object(json);
         jsonw_key_text(json, "id", weir_answer_name_at(c->answer, source->name));
         jsonw_key_bool(json, "ok", source->ok);
+        if (source->reason != 0) jsonw_key_text(json, "reason", weir_answer_name_at(c->answer, source->reason));
         jsonw_key_u64(json, "shards", source->shards_asked);
         jsonw_key_u64(json, "scanned", source->scanned);
         jsonw_key_u64(json, "elapsed_ms", source->elapsed_ms);

@@ -97,7 +97,7 @@ static bool wants_lines(const struct call *call)
 
 /** Is the answer good enough to be given? Notes the fault when not. */
 static bool check_answer(struct call *call, const struct console_query *query, const struct weir_answer *answer,
-                         bool whole)
+                         bool whole, int64_t elapsed_ms)
 {
     char missing[256];
     if (whole) return true;
@@ -107,7 +107,8 @@ static bool check_answer(struct call *call, const struct console_query *query, c
         return console_fault_set(&call->fault, CONSOLE_PROBLEM_PARTIAL, "", "%s", missing);
     }
     if (answer->shape != WEIR_SHAPE_NODES && nobody_answered(answer)) {
-        return console_fault_set(&call->fault, CONSOLE_PROBLEM_TIMEOUT, "", "%s",
+        bool late = elapsed_ms >= query->question.deadline_ms;
+        return console_fault_set(&call->fault, late ? CONSOLE_PROBLEM_TIMEOUT : CONSOLE_PROBLEM_NOT_READY, "", "%s",
                                  answer->source_count == 0 ? "the cluster has no aggregator" : missing);
     }
     weir_http_reply_header(call->reply, "Weir-Partial", "1");
@@ -120,7 +121,7 @@ static void give_answer(struct call *call, const struct console_query *query, st
     bool lines = wants_lines(call);
     bool whole = console_answer_is_whole(answer);
     console_fleet_restrict(answer, &call->token);
-    if (!check_answer(call, query, answer, whole)) {
+    if (!check_answer(call, query, answer, whole, elapsed_ms)) {
         refuse(call);
     } else {
         struct console_result result = {

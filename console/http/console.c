@@ -15,7 +15,6 @@
 enum { BODY_MOST = 256 * 1024, TOKEN_FILE_MOST = 4096 * 512, HTTP_TIMEOUT_S = 120 };
 
 struct console {
-    struct weir_metrics *metrics;
     struct weir_map *map;
     struct console_scatter *scatter;
     struct console_api *api;
@@ -138,7 +137,6 @@ static int console_create(const struct weir_daemon *daemon, const void *given, v
     if (sodium_init() < 0) return weir_why_set(why, WEIR_EUNSUPPORTED, "libsodium cannot be used");
     struct console *console = weir_calloc(1, sizeof *console);
     if (console == NULL) return weir_why_set(why, WEIR_ENOMEM, "out of memory");
-    console->metrics = daemon->metrics;
     console->answer_most = conf->answer_most_bytes;
 
     int rc = weir_cluster_file_read(conf->cluster, &console->map, why);
@@ -175,12 +173,6 @@ static bool console_drained(void *self)
     return console_scatter_active(console->scatter) == 0;
 }
 
-static void console_refresh(void *self)
-{
-    struct console *console = self;
-    weir_metrics_set(console->metrics, CONSOLE_aggregators_connected, console_scatter_connected(console->scatter));
-}
-
 static void console_each(void *self, size_t row, struct weir_buf *out)
 {
     struct console *console = self;
@@ -212,7 +204,6 @@ const struct weir_program console_program = {
     .drained = console_drained,
     .ready = is_ready,
     .each = console_each,
-    .refresh = console_refresh,
     .line = console_line,
     .destroy = console_destroy,
 };

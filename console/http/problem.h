@@ -19,7 +19,7 @@
     PROBLEM(BUDGET_EXCEEDED, 422, "budget-exceeded", "The answer would be too large")         \
     PROBLEM(INTERNAL, 500, "internal", "Something went wrong here")                           \
     PROBLEM(PARTIAL, 503, "partial", "Not every aggregator answered")                         \
-    PROBLEM(NOT_READY, 503, "not-ready", "Not ready")                                         \
+    PROBLEM(NOT_READY, 503, "not-ready", "Nobody to ask")                                     \
     PROBLEM(TIMEOUT, 504, "timeout", "No aggregator answered in time")
 
 enum console_problem {

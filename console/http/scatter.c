@@ -107,11 +107,12 @@ static bool is_live(const struct weir_socket_stats *stats)
     return stats->connected > 0 && begun > stats->disconnected;
 }
 
-static void peer_note(struct peer *peer)
+static void peer_note(struct console_scatter *scatter, struct peer *peer)
 {
     bool connected = is_live(weir_socket_stats(peer->socket));
     if (connected == atomic_load(&peer->connected)) return;
     atomic_store(&peer->connected, connected);
+    weir_metrics_set(scatter->metrics, CONSOLE_aggregators_connected, console_scatter_connected(scatter));
     weir_log(connected ? WEIR_LOG_INFO : WEIR_LOG_WARN, connected ? "aggregator.connected" : "aggregator.lost",
              "name=%s endpoint=%s", peer->node->name, peer->node->ask_endpoint);
 }
@@ -296,7 +297,7 @@ static void pump(struct console_scatter *scatter)
             while (weir_socket_recv(peer->socket, &frames, NULL) == 0)
                 take_message(scatter, i, &frames);
             weir_frames_clear(&frames);
-            peer_note(peer);
+            peer_note(scatter, peer);
             again = again || weir_socket_pending(peer->socket);
         }
         finish_done(scatter);

@@ -401,7 +401,8 @@ static void a_missing_aggregator_is_said_and_may_be_refused(void **state)
     json_decref(ask(f, 503, "POST", "/api/v1/query", "{\"group\":[\"site\"],\"partial\":\"fail\"}"));
 
     f->fake.nobody = true;
-    json = ask(f, 504, "GET", "/api/v1/query", NULL);
+    json = ask(f, 503, "GET", "/api/v1/query", NULL);
+    assert_string_equal(text_at(json, "type"), "https://weir.invalid/problems/not-ready");
     assert_string_equal(text_at(json, "detail"), "agg1: not connected; agg2: not connected");
     json_decref(json);
     json_decref(ask(f, 200, "GET", "/api/v1/nodes", NULL)); /* who is missing can still be seen */
