@@ -23,6 +23,7 @@ enum {
     /* Datagrams lie apart by this much: at a power of two they would all want the same lines of the cache. */
     STRIDE_BYTES = DATAGRAM_BYTES + 2048 + 64,
     LOADED = 4, /* a burst of so many says that more are on their way */
+    LINGER_LEAST_US = 20,
     TICK_MS = 1000,
     FOLD_MS = 100,
     REFUSED_LINES_PER_SECOND = 5,
@@ -52,6 +53,7 @@ struct worker {
     struct iovec parts[BURST];
     struct sockaddr_storage from[BURST];
     struct verdict verdicts[ALLOW_CACHE];
+    uint32_t linger_us;
     struct weir_log_limit refused_log;
     uint64_t refused_exporters;
     uint64_t folded[AGENT_INPUT_COUNT]; /* counts that the metrics have */
@@ -131,10 +133,18 @@ static int take_burst(struct worker *worker, int fd)
     return count;
 }
 
-/** Wait for more datagrams to come, so that fewer calls bring them: under load that halves the cost of each. */
-static void linger(const struct worker *worker)
+/**
+ * Wait for more datagrams to come, so that fewer calls bring them: under load that halves the cost of each. The wait
+ * follows the rate: as long as it takes for half a burst to come, at most what the configuration allows.
+ */
+static void linger(struct worker *worker, int burst)
 {
-    struct timespec span = {.tv_nsec = (long)worker->listener->conf.burst_linger_us * 1000};
+    uint64_t most_us = worker->listener->conf.burst_linger_us;
+    uint64_t wanted_us = (uint64_t)worker->linger_us * (BURST / 2) / (uint64_t)burst;
+    uint64_t next_us = (worker->linger_us + wanted_us) / 2;
+    if (next_us < LINGER_LEAST_US) next_us = LINGER_LEAST_US;
+    worker->linger_us = (uint32_t)(next_us < most_us ? next_us : most_us);
+    struct timespec span = {.tv_nsec = (long)worker->linger_us * 1000};
     if (span.tv_nsec > 0) nanosleep(&span, NULL);
 }
 
@@ -242,7 +252,7 @@ static void *run(void *ctx)
         poll(polled, sockets + 1, sleep_ms);
         for (int burst = take_all(worker); burst >= LOADED; burst = take_all(worker)) {
             on_time(worker, false);
-            if (burst < BURST) linger(worker);
+            if (burst < BURST) linger(worker, burst);
             if (atomic_load_explicit(&worker->listener->stopping, memory_order_relaxed)) break;
         }
     }

@@ -19,7 +19,7 @@ struct agent_listen_conf {
     size_t endpoint_count;
     uint32_t threads;                /* 1..64 */
     size_t receive_buffer_bytes;     /* of each socket; asked with SO_RCVBUFFORCE, else SO_RCVBUF */
-    uint32_t burst_linger_us;        /* under load, wait this long for more datagrams before reading; 0 never */
+    uint32_t burst_linger_us;        /* under load, wait up to this long for more datagrams before reading; 0 never */
     const struct weir_prefix *allow; /* exporters that may speak; lent for the listener's life */
     size_t allow_count;              /* 0: everybody */
     struct agent_gather_conf gather;
@@ -30,7 +30,7 @@ struct agent_listen_conf {
 #define AGENT_LISTEN_DEFAULTS                                      \
     ((struct agent_listen_conf){.threads = 1,                      \
                                 .receive_buffer_bytes = 64u << 20, \
-                                .burst_linger_us = 250,            \
+                                .burst_linger_us = 1000,           \
                                 .gather = AGENT_GATHER_DEFAULTS,   \
                                 .decoder = AGENT_DECODER_DEFAULTS, \
                                 .pool_bytes = 8u << 20})

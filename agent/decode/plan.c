@@ -209,47 +209,67 @@ uint32_t agent_plan_walk(const struct agent_plan *plan, const uint8_t *at, const
 
 /* ---- running ---- */
 
-static inline __attribute__((always_inline)) const uint8_t *place(const struct agent_rows *rows, uint32_t stride,
-                                                                  uint16_t at, const uint16_t *where, uint32_t row)
-{
-    return where == NULL ? rows->base + (size_t)row * stride + at : rows->base + where[row];
-}
+/**
+ * Where the values of one op are: at a stride, or (where not NULL) each at its own place. Passed by value, so that the
+ * loops below keep it in registers: what they store might be anything, as far as the compiler knows.
+ */
+struct values {
+    const uint8_t *base;
+    const uint16_t *where;
+    size_t stride;
+    uint32_t count;
+};
 
-#define EACH_ROW                                 \
-    for (uint32_t i = 0; i < rows->count; i++) { \
-        const uint8_t *in = place(rows, stride, op->at, where, i);
+#define INLINED static inline __attribute__((always_inline))
 
-#define STORE_LOOP(type, value)  \
-    {                            \
-        type *restrict out = to; \
-        EACH_ROW                 \
-        out[i] = (type)(value);  \
-    }                            \
-    break;                       \
+#ifdef __clang__
+#define UNROLLED _Pragma("clang loop unroll_count(4)")
+#else
+#define UNROLLED _Pragma("GCC unroll 4")
+#endif
+
+#define EACH_ROW(values)                                      \
+    const uint8_t *in = (values).base;                        \
+    const uint8_t *const from = (values).base;                \
+    const uint16_t *restrict const places = (values).where;   \
+    const size_t step = places == NULL ? (values).stride : 0; \
+    const uint32_t count = (values).count;                    \
+    UNROLLED                                                  \
+    for (uint32_t i = 0; i < count; i++, in += step)
+
+#define AT (places == NULL ? in : from + places[i])
+
+#define STORE_LOOP(type, value)     \
+    {                               \
+        type *restrict out = to;    \
+        EACH_ROW(values)            \
+        {                           \
+            const uint8_t *at = AT; \
+            out[i] = (type)(value); \
+        }                           \
+        break;                      \
     }
 
 enum { WIDTH_PAIR = 16 };
 
 /** Numbers: a loop for each pair of widths that exporters really use, one for all others. */
-static inline __attribute__((always_inline)) void run_number(const struct agent_op *op, const struct agent_rows *rows,
-                                                             uint32_t stride, const uint16_t *where, uint8_t width,
-                                                             void *to)
+INLINED void run_number(struct values values, uint8_t size, uint8_t width, void *to)
 {
-    switch (op->size * WIDTH_PAIR + width) {
-    case 1 * WIDTH_PAIR + 1: STORE_LOOP(uint8_t, *in)
-    case 1 * WIDTH_PAIR + 2: STORE_LOOP(uint16_t, *in)
-    case 2 * WIDTH_PAIR + 2: STORE_LOOP(uint16_t, weir_load_u16be(in))
-    case 2 * WIDTH_PAIR + 4: STORE_LOOP(uint32_t, weir_load_u16be(in))
-    case 4 * WIDTH_PAIR + 4: STORE_LOOP(uint32_t, weir_load_u32be(in))
-    case 4 * WIDTH_PAIR + 8: STORE_LOOP(uint64_t, weir_load_u32be(in))
-    case 6 * WIDTH_PAIR + 8: STORE_LOOP(uint64_t, (uint64_t)weir_load_u16be(in) << 32 | weir_load_u32be(in + 2))
-    case 8 * WIDTH_PAIR + 8: STORE_LOOP(uint64_t, weir_load_u64be(in))
+    switch (size * WIDTH_PAIR + width) {
+    case 1 * WIDTH_PAIR + 1: STORE_LOOP(uint8_t, *at)
+    case 1 * WIDTH_PAIR + 2: STORE_LOOP(uint16_t, *at)
+    case 2 * WIDTH_PAIR + 2: STORE_LOOP(uint16_t, weir_load_u16be(at))
+    case 2 * WIDTH_PAIR + 4: STORE_LOOP(uint32_t, weir_load_u16be(at))
+    case 4 * WIDTH_PAIR + 4: STORE_LOOP(uint32_t, weir_load_u32be(at))
+    case 4 * WIDTH_PAIR + 8: STORE_LOOP(uint64_t, weir_load_u32be(at))
+    case 6 * WIDTH_PAIR + 8: STORE_LOOP(uint64_t, (uint64_t)weir_load_u16be(at) << 32 | weir_load_u32be(at + 2))
+    case 8 * WIDTH_PAIR + 8: STORE_LOOP(uint64_t, weir_load_u64be(at))
     default:
         switch (width) {
-        case 1: STORE_LOOP(uint8_t, weir_load_ube(in, op->size))
-        case 2: STORE_LOOP(uint16_t, weir_load_ube(in, op->size))
-        case 4: STORE_LOOP(uint32_t, weir_load_ube(in, op->size))
-        default: STORE_LOOP(uint64_t, weir_load_ube(in, op->size))
+        case 1: STORE_LOOP(uint8_t, weir_load_ube(at, size))
+        case 2: STORE_LOOP(uint16_t, weir_load_ube(at, size))
+        case 4: STORE_LOOP(uint32_t, weir_load_ube(at, size))
+        default: STORE_LOOP(uint64_t, weir_load_ube(at, size))
         }
     }
 }
@@ -260,24 +280,31 @@ static inline void store_v4(struct weir_ip *out, uint32_t network_order)
     memcpy(out, half, sizeof half);
 }
 
-static inline __attribute__((always_inline)) void run_ip(const struct agent_op *op, const struct agent_rows *rows,
-                                                         uint32_t stride, const uint16_t *where,
-                                                         struct weir_ip *restrict out)
+INLINED void run_ip(struct values values, bool v6, bool merges, void *to)
 {
     static const struct weir_ip zero;
-    if (op->kind == AGENT_OP_IPV4) {
-        EACH_ROW
-        uint32_t four;
-        memcpy(&four, in, sizeof four);
-        if (!op->merges || four != 0) store_v4(&out[i], four);
+    struct weir_ip *restrict out = to;
+    if (v6) {
+        EACH_ROW(values)
+        {
+            const uint8_t *at = AT;
+            if (!merges || memcmp(at, &zero, sizeof zero) != 0) memcpy(&out[i], at, sizeof out[i]);
+        }
+    } else if (merges) {
+        EACH_ROW(values)
+        {
+            uint32_t four;
+            memcpy(&four, AT, sizeof four);
+            if (four != 0) store_v4(&out[i], four);
+        }
+    } else {
+        EACH_ROW(values)
+        {
+            uint32_t four;
+            memcpy(&four, AT, sizeof four);
+            store_v4(&out[i], four);
+        }
     }
-}
-else
-{
-    EACH_ROW
-    if (!op->merges || memcmp(in, &zero, sizeof zero) != 0) memcpy(&out[i], in, sizeof out[i]);
-}
-}
 }
 
 static inline int64_t ntp_ms(const uint8_t *in)
@@ -289,51 +316,48 @@ static inline int64_t ntp_ms(const uint8_t *in)
     return seconds * 1000 + (int64_t)((uint64_t)weir_load_u32be(in + 4) * 1000 >> 32);
 }
 
-static inline __attribute__((always_inline)) void run_time(const struct agent_op *op, const struct agent_rows *rows,
-                                                           uint32_t stride, const uint16_t *where,
-                                                           const struct agent_clock *clock, const int64_t *start,
-                                                           void *to)
+INLINED void run_time(struct values values, enum agent_op_kind kind, uint8_t size, const struct agent_clock *clock,
+                      const int64_t *start, void *to)
 {
-    switch (op->kind) {
-    case AGENT_OP_TIME_SECONDS: STORE_LOOP(int64_t, (int64_t)weir_load_u32be(in) * 1000)
-    case AGENT_OP_TIME_NTP: STORE_LOOP(int64_t, ntp_ms(in))
-    case AGENT_OP_TIME_DELTA: STORE_LOOP(int64_t, clock->export_ms - weir_load_u32be(in) / 1000)
-    case AGENT_OP_TIME_UPTIME: {
-        /* Modular and signed: the uptime wraps after 49.7 days, and a flow may end a little after the export. */
-        int64_t export_ms = clock->export_ms;
-        uint32_t uptime_ms = clock->uptime_ms;
-        if (!clock->has_uptime) STORE_LOOP(int64_t, export_ms + 0 * in[0])
-        STORE_LOOP(int64_t, export_ms + (int32_t)(weir_load_u32be(in) - uptime_ms))
-    }
-    case AGENT_OP_DURATION_MS: STORE_LOOP(int64_t, start[i] + (int64_t)(weir_load_ube(in, op->size) & INT32_MAX))
-    case AGENT_OP_DURATION_US: STORE_LOOP(int64_t, start[i] + (int64_t)(weir_load_ube(in, op->size) / 1000 & INT32_MAX))
+    const int64_t export_ms = clock->export_ms;
+    const uint32_t uptime_ms = clock->uptime_ms;
+    switch (kind) {
+    case AGENT_OP_TIME_SECONDS: STORE_LOOP(int64_t, (int64_t)weir_load_u32be(at) * 1000)
+    case AGENT_OP_TIME_NTP: STORE_LOOP(int64_t, ntp_ms(at))
+    case AGENT_OP_TIME_DELTA: STORE_LOOP(int64_t, export_ms - weir_load_u32be(at) / 1000)
+    case AGENT_OP_TIME_UPTIME:
+        if (clock->has_uptime) {
+            /* Modular and signed: the uptime wraps after 49.7 days, and a flow may end a little after the export. */
+            STORE_LOOP(int64_t, export_ms + (int32_t)(weir_load_u32be(at) - uptime_ms))
+        } else {
+            STORE_LOOP(int64_t, ((void)at, export_ms))
+        }
+    case AGENT_OP_DURATION_MS: STORE_LOOP(int64_t, start[i] + (int64_t)(weir_load_ube(at, size) & INT32_MAX))
+    case AGENT_OP_DURATION_US: STORE_LOOP(int64_t, start[i] + (int64_t)(weir_load_ube(at, size) / 1000 & INT32_MAX))
     default: break;
     }
 }
 
-static inline __attribute__((always_inline)) void run_icmp(const struct agent_op *op, const struct agent_rows *rows,
-                                                           uint32_t stride, const uint16_t *where,
-                                                           uint16_t *restrict out)
+INLINED void run_icmp(struct values values, int shift, uint8_t size, bool merges, void *to)
 {
-    int shift = op->kind == AGENT_OP_ICMP_TYPE ? 8 : 0;
-    EACH_ROW
-    uint16_t value = (uint16_t)((uint8_t)weir_load_ube(in, op->size) << shift);
-    out[i] = op->merges ? out[i] | value : value;
-}
+    uint16_t *restrict out = to;
+    EACH_ROW(values)
+    {
+        uint16_t value = (uint16_t)((uint8_t)weir_load_ube(AT, size) << shift);
+        out[i] = merges ? out[i] | value : value;
+    }
 }
 
-static inline __attribute__((always_inline)) void run_op(const struct agent_op *op, const struct agent_rows *rows,
-                                                         uint32_t stride, const uint16_t *where,
-                                                         const struct agent_clock *clock, const int64_t *start,
-                                                         uint8_t width, void *to)
+INLINED void run_op(struct values values, struct agent_op op, const struct agent_clock *clock, const int64_t *start,
+                    uint8_t width, void *to)
 {
-    switch (op->kind) {
-    case AGENT_OP_NUMBER: run_number(op, rows, stride, where, width, to); break;
-    case AGENT_OP_IPV4:
-    case AGENT_OP_IPV6: run_ip(op, rows, stride, where, to); break;
-    case AGENT_OP_ICMP_TYPE:
-    case AGENT_OP_ICMP_CODE: run_icmp(op, rows, stride, where, to); break;
-    default: run_time(op, rows, stride, where, clock, start, to); break;
+    switch (op.kind) {
+    case AGENT_OP_NUMBER: run_number(values, op.size, width, to); break;
+    case AGENT_OP_IPV4: run_ip(values, false, op.merges, to); break;
+    case AGENT_OP_IPV6: run_ip(values, true, op.merges, to); break;
+    case AGENT_OP_ICMP_TYPE: run_icmp(values, 8, op.size, op.merges, to); break;
+    case AGENT_OP_ICMP_CODE: run_icmp(values, 0, op.size, op.merges, to); break;
+    default: run_time(values, (enum agent_op_kind)op.kind, op.size, clock, start, to); break;
     }
 }
 
@@ -379,13 +403,17 @@ uint64_t agent_plan_run(const struct agent_plan *plan, const struct agent_rows *
     int64_t *start = (int64_t *)batch->column[WEIR_FIELD_start_ms] + batch->count;
     int64_t *end = (int64_t *)batch->column[WEIR_FIELD_end_ms] + batch->count;
     for (uint16_t i = 0; i < plan->sample_at; i++) {
-        const struct agent_op *op = &plan->ops[i];
-        uint8_t width = weir_fields[op->field].width;
-        void *to = (uint8_t *)batch->column[op->field] + (size_t)batch->count * width;
+        const struct agent_op op = plan->ops[i];
+        uint8_t width = weir_fields[op.field].width;
+        void *to = (uint8_t *)batch->column[op.field] + (size_t)batch->count * width;
+        struct values values = {.base = rows->base, .count = rows->count};
         if (rows->where == NULL) {
-            run_op(op, rows, plan->record_bytes, NULL, clock, start, width, to);
+            values.base += op.at;
+            values.stride = plan->record_bytes;
+            run_op(values, op, clock, start, width, to);
         } else {
-            run_op(op, rows, 0, rows->where[i], clock, start, width, to);
+            values.where = rows->where[i];
+            run_op(values, op, clock, start, width, to);
         }
     }
     fill_times(plan->by_ops, clock->export_ms, start, end, rows->count);
@@ -394,6 +422,7 @@ uint64_t agent_plan_run(const struct agent_plan *plan, const struct agent_rows *
 
 uint64_t agent_plan_value(const struct agent_plan *plan, const struct agent_rows *rows, uint16_t op, uint32_t row)
 {
-    const uint16_t *where = rows->where == NULL ? NULL : rows->where[op];
-    return weir_load_ube(place(rows, plan->record_bytes, plan->ops[op].at, where, row), plan->ops[op].size);
+    const uint8_t *at = rows->where == NULL ? rows->base + (size_t)row * plan->record_bytes + plan->ops[op].at
+                                            : rows->base + rows->where[op][row];
+    return weir_load_ube(at, plan->ops[op].size);
 }
