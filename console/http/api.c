@@ -194,18 +194,19 @@ static void handle_nodes(struct call *call)
 
 /* ---- the other resources ---- */
 
-/** What the one-minute rollups hold at most: a filter that needs more wants raw flows. */
-static uint64_t rollup_dims(void)
+/** Does a rollup hold all that the filter asks for? As the tables of aggregator/scan_rows.c hold it. */
+static bool fits_rollup(const struct weir_filter *filter)
 {
-    uint64_t raw_only = WEIR_DIM_BIT(WEIR_DIM_tcp_flags) | WEIR_DIM_BIT(WEIR_DIM_icmp) | WEIR_DIM_BIT(WEIR_DIM_tos) |
-                        WEIR_DIM_BIT(WEIR_DIM_src_mac) | WEIR_DIM_BIT(WEIR_DIM_dst_mac) |
-                        WEIR_DIM_BIT(WEIR_DIM_next_hop) | WEIR_DIM_BIT(WEIR_DIM_client_port) |
-                        WEIR_DIM_BIT(WEIR_DIM_src_port) | WEIR_DIM_BIT(WEIR_DIM_dst_port) |
-                        WEIR_DIM_BIT(WEIR_DIM_src_ip) | WEIR_DIM_BIT(WEIR_DIM_dst_ip) | WEIR_DIM_BIT(WEIR_DIM_src_as) |
-                        WEIR_DIM_BIT(WEIR_DIM_dst_as) | WEIR_DIM_BIT(WEIR_DIM_if_in) | WEIR_DIM_BIT(WEIR_DIM_if_out) |
-                        WEIR_DIM_BIT(WEIR_DIM_vlan) | WEIR_DIM_BIT(WEIR_DIM_vlan_out) | WEIR_DIM_BIT(WEIR_DIM_dir) |
-                        WEIR_DIM_BIT(WEIR_DIM_action) | WEIR_DIM_BIT(WEIR_DIM_sampling);
-    return ~raw_only & ((1ull << WEIR_DIM_COUNT) - 1);
+    static const uint64_t tables[] = {
+        WEIR_DIM_BIT(WEIR_DIM_exporter) | WEIR_DIM_BIT(WEIR_DIM_domain) | WEIR_DIM_BIT(WEIR_DIM_protocol) |
+            WEIR_DIM_BIT(WEIR_DIM_site),
+        WEIR_DIM_BIT(WEIR_DIM_server_ip) | WEIR_DIM_BIT(WEIR_DIM_service),
+        WEIR_DIM_BIT(WEIR_DIM_src_ip) | WEIR_DIM_BIT(WEIR_DIM_dst_ip),
+    };
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        if (weir_filter_fits(filter, tables[i])) return true;
+    }
+    return false;
 }
 
 static void filter_checked(const char *text, size_t size, struct weir_buf *out)
@@ -221,7 +222,7 @@ static void filter_checked(const char *text, size_t size, struct weir_buf *out)
         struct weir_buf canonical = WEIR_BUF_INIT;
         weir_filter_print(filter, &canonical);
         jsonw_key_text(&json, "canonical", weir_buf_cstr(&canonical));
-        jsonw_key_text(&json, "needs", weir_filter_fits(filter, rollup_dims()) ? "rollup" : "raw");
+        jsonw_key_text(&json, "needs", fits_rollup(filter) ? "rollup" : "raw");
         weir_buf_fini(&canonical);
     }
     jsonw_key(&json, "errors");

@@ -585,9 +585,9 @@ static void a_filter_is_checked_without_asking_anybody(void **state)
 {
     struct fixture *f = *state;
     f->fake.questions = 0;
-    json_t *json = ask(f, 200, "POST", "/api/v1/filter/check", "{\"filter\":\"SITE fra && proto 6\"}");
+    json_t *json = ask(f, 200, "POST", "/api/v1/filter/check", "{\"filter\":\"SITE fra && exporter 10/8\"}");
     assert_true(json_is_true(json_object_get(json, "ok")));
-    assert_string_equal(text_at(json, "canonical"), "site \"fra\" and proto tcp");
+    assert_string_equal(text_at(json, "canonical"), "site \"fra\" and exporter 10.0.0.0/8");
     assert_string_equal(text_at(json, "needs"), "rollup");
     json_decref(json);
     json = ask(f, 200, "POST", "/api/v1/filter/check", "{\"filter\":\"flags S\"}");
