@@ -1,5 +1,6 @@
 #include "aggregator/intake.h"
 
+#include "aggregator/peer.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -275,15 +276,9 @@ static void take_store(struct agg_receiver *receiver, uint32_t peer, const struc
     forget_group(receiver);
 }
 
-static bool is_allowed(const struct agg_receiver *receiver, const struct weir_peer *peer)
-{
-    const struct weir_allow_entry *entry = weir_allow_find_key(receiver->allow, peer->key);
-    return entry != NULL && entry->role == WEIR_ROLE_BROKER && strcmp(entry->name, peer->name) == 0;
-}
-
 static void take_message(struct agg_receiver *receiver, const struct weir_peer *peer, const struct weir_frames *frames)
 {
-    if (!is_allowed(receiver, peer)) {
+    if (!agg_peer_is_allowed(receiver->allow, peer, WEIR_ROLE_BROKER)) {
         count(receiver, AGG_COUNT_messages_denied, 1);
         if (may_log(receiver)) weir_log(WEIR_LOG_WARN, "intake.denied", "peer=%s", peer->name);
         return;

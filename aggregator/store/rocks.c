@@ -20,7 +20,7 @@ enum {
     BLOB_FILE_BYTES = 64 << 20,
     SYNC_BYTES = 1 << 20,
     OPEN_FILES_MOST = 512,
-    READ_AHEAD_BYTES = 2 << 20,
+    READ_AHEAD_BYTES = 256 << 10,
     LOG_FILE_BYTES = 4 << 20,
     LOG_FILES = 4,
     BLOCK_BYTES = 16 << 10,
