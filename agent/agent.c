@@ -180,6 +180,20 @@ fail:
     return rc;
 }
 
+/** The members of the cluster may change; every other option needs a restart, and the program says so. */
+static int agent_reload(void *self, const void *conf, struct weir_why *why)
+{
+    struct agent *agent = self;
+    struct weir_map *map = NULL;
+    int rc = weir_cluster_file_read(agent->conf->cluster, &map, why);
+    if (rc < 0) return rc;
+    rc = agent_ship_set_brokers(agent->ship, map);
+    weir_map_free(map);
+    if (rc < 0) return weir_why_set(why, rc, "%s: there is no broker to ship to", agent->conf->cluster);
+    agent->conf = conf;
+    return 0;
+}
+
 /** Take nothing new; what was received is decoded, spooled and synced. It is shipped at the next start. */
 static void agent_drain(void *self)
 {
@@ -216,6 +230,7 @@ const struct weir_program agent_program = {
     .metric_count = AGENT_COUNTERS,
     .check = agent_conf_check,
     .create = agent_create,
+    .reload = agent_reload,
     .drain = agent_drain,
     .drained = agent_drained,
     .each = agent_each,

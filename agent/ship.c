@@ -34,6 +34,12 @@ struct trouble {
     uint64_t seq;
 };
 
+/** Whom to ship to. */
+struct brokers {
+    uint32_t count;
+    struct weir_node at[WEIR_NODES_MOST];
+};
+
 struct agent_ship {
     struct agent_ship_conf conf;
     struct weir_keys keys;
@@ -71,10 +77,16 @@ struct agent_ship {
     struct weir_log_limit error_lines;
     struct weir_log_limit alarm_lines;
 
+    struct brokers *brokers;
+    uint32_t broker; /* index of the one that we have a socket to */
+
     atomic_bool draining;
     atomic_bool drained;
-    atomic_uint broker; /* for the status line: index, and whether it serves us */
-    atomic_bool streaming;
+
+    pthread_mutex_t lock;  /* guards what follows, for other threads */
+    struct brokers *fresh; /* to be used from now on, or NULL */
+    char broker_name[WEIR_NAME_BYTES];
+    bool streaming;
 };
 
 static uint64_t random_number(void)
@@ -85,9 +97,21 @@ static uint64_t random_number(void)
     return number == 0 ? 1 : number;
 }
 
-static const struct weir_node *broker_of(const struct agent_ship *ship, uint32_t index)
+static int copy_brokers(const struct weir_map *map, struct brokers **ret)
 {
-    return &ship->conf.map->brokers[index];
+    if (map->broker_count == 0) return WEIR_EPARAM;
+    struct brokers *brokers = weir_calloc(1, sizeof *brokers);
+    if (brokers == NULL) return WEIR_ENOMEM;
+    brokers->count = map->broker_count;
+    memcpy(brokers->at, map->brokers, map->broker_count * sizeof *map->brokers);
+    *ret = brokers;
+    return 0;
+}
+
+/** The broker that we have a socket to, or had last. */
+static const struct weir_node *our_broker(const struct agent_ship *ship)
+{
+    return &ship->brokers->at[ship->broker];
 }
 
 /* ---- actions ---- */
@@ -151,7 +175,8 @@ static void pump(void *ctx);
 
 static void connect_broker(struct agent_ship *ship, uint32_t index)
 {
-    const struct weir_node *broker = broker_of(ship, index);
+    ship->broker = index;
+    const struct weir_node *broker = our_broker(ship);
     const struct weir_client_conf conf = {
         .endpoint = broker->endpoint, .server_key = broker->key, .keys = &ship->keys, .max_bytes = WEIR_MSG_BYTES_MOST};
     struct weir_why why = {""};
@@ -170,7 +195,6 @@ static void connect_broker(struct agent_ship *ship, uint32_t index)
         weir_log(WEIR_LOG_ERROR, "broker.no_socket", "broker=%s endpoint=%s reason=%s", broker->name, broker->endpoint,
                  weir_log_quote(why.text[0] == '\0' ? weir_err_text(rc) : why.text, quoted, sizeof quoted));
     }
-    atomic_store(&ship->broker, index);
 }
 
 /** Why a broker that did not serve us did not, as far as the socket knows. */
@@ -186,7 +210,7 @@ static const char *reason_of_silence(struct agent_ship *ship)
 static void close_session(struct agent_ship *ship, enum weir_code code)
 {
     char quoted[400];
-    const struct weir_node *broker = broker_of(ship, atomic_load(&ship->broker));
+    const struct weir_node *broker = our_broker(ship);
     if (code == WEIR_CODE_NONE) {
         weir_log(WEIR_LOG_WARN, "broker.silent", "broker=%s endpoint=%s reason=%s", broker->name, broker->endpoint,
                  weir_log_quote(reason_of_silence(ship), quoted, sizeof quoted));
@@ -308,7 +332,7 @@ static void raise_alarm(struct agent_ship *ship, const struct ship_action *actio
     char quoted[400];
     uint64_t held_back;
     if (!weir_log_allowed(&ship->alarm_lines, weir_mono_ms(), 5, &held_back)) return;
-    const char *broker = broker_of(ship, atomic_load(&ship->broker))->name;
+    const char *broker = our_broker(ship)->name;
     if (action->alarm == SHIP_ALARM_REJECTED) {
         weir_log(WEIR_LOG_ERROR, "ship.refused", "broker=%s shard=%u seq=%" PRIu64 " reason=%s held_back=%" PRIu64,
                  broker, action->shard, action->seq, weir_log_quote(ship->refusal, quoted, sizeof quoted), held_back);
@@ -368,12 +392,15 @@ static void step(struct agent_ship *ship, const struct ship_event *event)
     enum ship_phase phase = ship_core_state(ship->core)->phase;
     if (phase == ship->phase) return;
     if (phase == SHIP_STREAMING) {
-        const struct weir_node *broker = broker_of(ship, ship_core_state(ship->core)->broker);
+        const struct weir_node *broker = our_broker(ship);
         weir_log(WEIR_LOG_INFO, "broker.welcome", "broker=%s endpoint=%s credit=%u", broker->name, broker->endpoint,
                  ship_core_state(ship->core)->credit);
     }
     ship->phase = phase;
-    atomic_store(&ship->streaming, phase == SHIP_STREAMING);
+    pthread_mutex_lock(&ship->lock);
+    ship->streaming = phase == SHIP_STREAMING;
+    snprintf(ship->broker_name, sizeof ship->broker_name, "%s", our_broker(ship)->name);
+    pthread_mutex_unlock(&ship->lock);
 }
 
 /* ---- the spool's end ---- */
@@ -475,10 +502,38 @@ static bool receive(struct agent_ship *ship)
     return true;
 }
 
+static bool is_same_broker(const struct weir_node *a, const struct weir_node *b)
+{
+    return strcmp(a->endpoint, b->endpoint) == 0 && strcmp(a->key, b->key) == 0;
+}
+
+/** Go over to another list of brokers, if there is one. */
+static void take_brokers(struct agent_ship *ship)
+{
+    pthread_mutex_lock(&ship->lock);
+    struct brokers *fresh = ship->fresh;
+    ship->fresh = NULL;
+    pthread_mutex_unlock(&ship->lock);
+    if (fresh == NULL) return;
+
+    uint32_t ours = 0;
+    while (ours < fresh->count && !is_same_broker(our_broker(ship), &fresh->at[ours]))
+        ours++;
+    if (ours == fresh->count) ours = SHIP_NO_BROKER;
+    const struct ship_event event = {.kind = SHIP_EVENT_BROKERS, .brokers = fresh->count, .broker = ours};
+    weir_log(WEIR_LOG_INFO, "brokers.used", "brokers=%u ours_is_gone=%s", fresh->count,
+             ours == SHIP_NO_BROKER ? "yes" : "no");
+    step(ship, &event); /* may close the socket to the old one */
+    weir_free(ship->brokers);
+    ship->brokers = fresh;
+    ship->broker = ours == SHIP_NO_BROKER ? 0 : ours;
+}
+
 /** Everything that there is to do now. */
 static void pump(void *ctx)
 {
     struct agent_ship *ship = ctx;
+    take_brokers(ship);
     bool draining = atomic_load(&ship->draining); /* then nothing is queued any more but what is taken now */
     bool more = receive(ship);
     take_parcels(ship);
@@ -612,6 +667,20 @@ void agent_ship_set_pool(struct agent_ship *ship, struct agent_pool *pool)
     ship->pool = pool;
 }
 
+int agent_ship_set_brokers(struct agent_ship *ship, const struct weir_map *map)
+{
+    struct brokers *fresh = NULL;
+    int rc = copy_brokers(map, &fresh);
+    if (rc < 0) return rc;
+    pthread_mutex_lock(&ship->lock);
+    struct brokers *before = ship->fresh;
+    ship->fresh = fresh;
+    pthread_mutex_unlock(&ship->lock);
+    weir_free(before);
+    weir_loop_wake(ship->loop);
+    return 0;
+}
+
 void agent_ship_drain(struct agent_ship *ship)
 {
     atomic_store(&ship->draining, true);
@@ -625,9 +694,10 @@ bool agent_ship_is_drained(struct agent_ship *ship)
 
 void agent_ship_line(struct agent_ship *ship, struct weir_buf *out)
 {
-    bool streaming = atomic_load(&ship->streaming);
-    weir_buf_printf(out, "%s broker %s, %" PRIu64 " flows in the spool, %" PRIu64 " acknowledged",
-                    streaming ? "served by" : "trying", broker_of(ship, atomic_load(&ship->broker))->name,
+    pthread_mutex_lock(&ship->lock);
+    weir_buf_printf(out, "%s broker %s", ship->streaming ? "served by" : "without", ship->broker_name);
+    pthread_mutex_unlock(&ship->lock);
+    weir_buf_printf(out, ", %" PRIu64 " flows in the spool, %" PRIu64 " acknowledged",
                     weir_metrics_get(ship->metrics, AGENT_COUNT_spool_flows),
                     weir_metrics_get(ship->metrics, AGENT_COUNT_flows_acked));
 }
@@ -668,14 +738,18 @@ static int join_loop(struct agent_ship *ship)
 int agent_ship_create(const struct agent_ship_conf *conf, struct weir_metrics *metrics, struct agent_ship **ret,
                       struct weir_why *why)
 {
-    assert(conf->map->broker_count > 0);
     int rc = WEIR_ENOMEM;
     struct agent_ship *ship = weir_calloc(1, sizeof *ship);
     if (ship == NULL) goto fail;
 
+    pthread_mutex_init(&ship->lock, NULL);
     ship->conf = *conf;
+    ship->conf.map = NULL;
     ship->keys = *conf->keys;
     ship->metrics = metrics;
+    rc = copy_brokers(conf->map, &ship->brokers);
+    if (rc < 0) goto fail;
+
     rc = agent_packer_create(conf->tenant, conf->codec, &ship->packer);
     if (rc < 0) goto fail;
 
@@ -691,7 +765,7 @@ int agent_ship_create(const struct agent_ship_conf *conf, struct weir_metrics *m
     const struct ship_conf core = {.name = conf->name,
                                    .instance = random_number(),
                                    .seed = random_number(),
-                                   .brokers = conf->map->broker_count,
+                                   .brokers = ship->brokers->count,
                                    .span = span_of,
                                    .span_ctx = ship};
     rc = ship_core_create(&core, agent_spool_inc(ship->spool), &ship->core);
@@ -739,5 +813,8 @@ void agent_ship_destroy(struct agent_ship *ship)
     weir_loop_destroy(ship->loop);
     weir_buf_fini(&ship->encoded);
     weir_keys_wipe(&ship->keys);
+    weir_free(ship->brokers);
+    weir_free(ship->fresh);
+    pthread_mutex_destroy(&ship->lock);
     weir_free(ship);
 }

@@ -18,7 +18,7 @@ enum agent_sync { AGENT_SYNC_TICK, AGENT_SYNC_BATCH, AGENT_SYNC_OFF };
 struct agent_ship_conf {
     const char *name;              /* the agent's enrolled name */
     const char *tenant;            /* decides the shards, together with the sources */
-    const struct weir_map *map;    /* whose brokers to use; lent for the ship's life */
+    const struct weir_map *map;    /* whose brokers to use; copied */
     const struct weir_keys *keys;  /* copied */
     struct agent_spool_conf spool; /* @durable is set from @sync */
     enum agent_sync sync;
@@ -43,6 +43,10 @@ int agent_ship_start(struct agent_ship *ship, struct weir_why *why);
 /** Where closed batches go: packs them at once, and gives them back to @pool, which must outlive the listeners. */
 struct agent_sink agent_ship_sink(struct agent_ship *ship);
 void agent_ship_set_pool(struct agent_ship *ship, struct agent_pool *pool);
+
+/** Use the brokers of another map from now on (copied). A session with a broker that is in both goes on. Any thread.
+ *  WEIR_ENOMEM, WEIR_EPARAM (it has none). */
+int agent_ship_set_brokers(struct agent_ship *ship, const struct weir_map *map);
 
 /** Begin to leave: spool and sync what is queued. The listeners must have stopped. Any thread. */
 void agent_ship_drain(struct agent_ship *ship);

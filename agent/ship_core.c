@@ -58,6 +58,12 @@ const char *ship_alarm_name(enum ship_alarm alarm)
     return alarm < SHIP_ALARMS ? names[alarm] : "unknown";
 }
 
+/** Agents spread over the brokers of a list. */
+static uint32_t first_broker(const struct ship_core *core)
+{
+    return core->agent[0] % core->brokers;
+}
+
 int ship_core_create(const struct ship_conf *conf, uint64_t inc, struct ship_core **ret)
 {
     assert(conf->brokers > 0 && conf->span != NULL);
@@ -73,7 +79,7 @@ int ship_core_create(const struct ship_conf *conf, uint64_t inc, struct ship_cor
     core->span = conf->span;
     core->span_ctx = conf->span_ctx;
     core->state.phase = SHIP_WAITING;
-    core->state.broker = core->agent[0] % conf->brokers; /* agents of one list spread over its brokers */
+    core->state.broker = first_broker(core);
     core->connect_at_ms = INT64_MIN;
     *ret = core;
     return 0;
@@ -506,6 +512,20 @@ static void on_unsent(struct ship_core *core, const struct ship_event *event, in
     core->unsent_until_ms = now + SHIP_UNSENT_PAUSE_MS;
 }
 
+/** The list of brokers is another one. A session with one that is still in it goes on. */
+static void on_brokers(struct ship_core *core, const struct ship_event *event, int64_t now, struct ship_actions *out)
+{
+    assert(event->brokers > 0);
+    core->brokers = event->brokers;
+    if (event->broker != SHIP_NO_BROKER) {
+        core->state.broker = event->broker;
+        return;
+    }
+    if (core->state.phase != SHIP_WAITING) fail_over(core, WEIR_CODE_RESET, now, out);
+    core->state.broker = first_broker(core);
+    core->connect_at_ms = now;
+}
+
 static void on_renewed(struct ship_core *core, const struct ship_event *event, int64_t now)
 {
     end_session(core);
@@ -535,6 +555,7 @@ void ship_core_step(struct ship_core *core, const struct ship_event *event, int6
     case SHIP_EVENT_SYNCED: on_synced(core, event); break;
     case SHIP_EVENT_UNSENT: on_unsent(core, event, now_mono_ms); break;
     case SHIP_EVENT_UNFIT: poison(core, event->shard, event->seq, WEIR_CODE_NONE, out); break;
+    case SHIP_EVENT_BROKERS: on_brokers(core, event, now_mono_ms, out); break;
     case SHIP_EVENT_RENEWED: on_renewed(core, event, now_mono_ms); return;
     }
     send_records(core, now_mono_ms, out);

@@ -48,14 +48,17 @@ struct ship_conf {
     void *span_ctx;
 };
 
+enum { SHIP_NO_BROKER = UINT32_MAX };
+
 enum ship_event_kind {
-    SHIP_EVENT_TICK,   /* time passed: at least every 100 ms */
-    SHIP_EVENT_MSG,    /* @msg came from the broker */
-    SHIP_EVENT_LANE,   /* start: lane @shard has the synced records @first_avail..@next-1 */
-    SHIP_EVENT_SYNCED, /* lane @shard is synced up to @next-1; a lane that is new begins at 1 */
-    SHIP_EVENT_UNSENT, /* the socket did not take record @seq of lane @shard: later */
-    SHIP_EVENT_UNFIT,  /* record @seq cannot be sent: damaged on disk, or larger than the session allows */
-    SHIP_EVENT_RENEWED /* SHIP_RENEW was done, the incarnation is @inc; SHIP_EVENT_LANE follows for each lane in use */
+    SHIP_EVENT_TICK,    /* time passed: at least every 100 ms */
+    SHIP_EVENT_MSG,     /* @msg came from the broker */
+    SHIP_EVENT_LANE,    /* start: lane @shard has the synced records @first_avail..@next-1 */
+    SHIP_EVENT_SYNCED,  /* lane @shard is synced up to @next-1; a lane that is new begins at 1 */
+    SHIP_EVENT_UNSENT,  /* the socket did not take record @seq of lane @shard: later */
+    SHIP_EVENT_UNFIT,   /* record @seq cannot be sent: damaged on disk, or larger than the session allows */
+    SHIP_EVENT_BROKERS, /* there are @brokers now; ours is @broker of them, or is gone (SHIP_NO_BROKER) */
+    SHIP_EVENT_RENEWED  /* SHIP_RENEW was done, the incarnation is @inc; SHIP_EVENT_LANE follows for each lane in use */
 };
 
 struct ship_event {
@@ -65,6 +68,8 @@ struct ship_event {
     uint64_t first_avail;
     uint64_t next;
     uint64_t inc;
+    uint32_t brokers;
+    uint32_t broker;
     const struct weir_msg *msg;
 };
 
@@ -92,7 +97,8 @@ struct ship_action {
     enum ship_action_kind kind;
     enum weir_msg_kind msg; /* SHIP_SEND */
     enum ship_alarm alarm;  /* SHIP_ALARM */
-    enum weir_code code;    /* SHIP_POISON, SHIP_CLOSE, SHIP_ALARM: the refusal that led here, or WEIR_CODE_NONE */
+    enum weir_code
+        code; /* SHIP_POISON, SHIP_CLOSE, SHIP_ALARM: the refusal that led here, NONE without one, RESET by our side */
     uint32_t shard;
     uint32_t broker;
     uint64_t seq;

@@ -43,6 +43,18 @@ static void write_file(const struct town *town, const char *name, const char *te
     fclose(file);
 }
 
+static void write_cluster(const struct town *town, const char *endpoint, const char *key)
+{
+    char text[1024];
+    snprintf(text, sizeof text,
+             "epoch = 1; tenant = \"acme\"; replication = 1;\n"
+             "brokers = ( { name = \"broker-1\"; endpoint = \"%s\"; key = \"%s\"; } );\n"
+             "aggregators = ( { name = \"agg-1\"; endpoint = \"tcp://127.0.0.1:7002\"; ask_endpoint = "
+             "\"tcp://127.0.0.1:7003\"; key = \"%s\"; } );\n",
+             endpoint, key, town->net.peers[0].public_key);
+    write_file(town, "cluster.conf", text);
+}
+
 static void create_agent(struct town *town)
 {
     struct weir_why why = {""};
@@ -74,13 +86,7 @@ static void town_start(struct town *town, const char *options)
     make_folder(town->folder);
     test_net_start(&town->net, 1, 1 << 20);
     assert_int_equal(weir_keys_write(&town->net.peers[0], town->folder, "agent-0", false, NULL), 0);
-    snprintf(text, sizeof text,
-             "epoch = 1; tenant = \"acme\"; replication = 1;\n"
-             "brokers = ( { name = \"broker-1\"; endpoint = \"%s\"; key = \"%s\"; } );\n"
-             "aggregators = ( { name = \"agg-1\"; endpoint = \"tcp://127.0.0.1:7002\"; ask_endpoint = "
-             "\"tcp://127.0.0.1:7003\"; key = \"%s\"; } );\n",
-             weir_socket_endpoint(town->net.server), town->net.server_keys.public_key, town->net.peers[0].public_key);
-    write_file(town, "cluster.conf", text);
+    write_cluster(town, weir_socket_endpoint(town->net.server), town->net.server_keys.public_key);
     snprintf(
         text, sizeof text,
         "name = \"agent-0\"; listen = [\"127.0.0.1:0\"]; key = \"%s/agent-0.key\"; cluster = \"%s/cluster.conf\";\n"
@@ -353,21 +359,48 @@ static void a_broker_of_another_key_gets_nothing(void **state)
 {
     (void)state;
     struct town town;
-    char text[1024];
     town_start(&town, "");
     stop_agent(&town);
-    snprintf(text, sizeof text,
-             "epoch = 1; tenant = \"acme\"; replication = 1;\n"
-             "brokers = ( { name = \"broker-1\"; endpoint = \"%s\"; key = \"%s\"; } );\n"
-             "aggregators = ( { name = \"agg-1\"; endpoint = \"tcp://127.0.0.1:7002\"; ask_endpoint = "
-             "\"tcp://127.0.0.1:7003\"; key = \"%s\"; } );\n",
-             weir_socket_endpoint(town.net.server), town.net.peers[0].public_key, town.net.server_keys.public_key);
-    write_file(&town, "cluster.conf", text);
+    write_cluster(&town, weir_socket_endpoint(town.net.server), town.net.peers[0].public_key);
     create_agent(&town);
     export_flows(&town, 1);
     await_count(&town, AGENT_COUNT_spool_flows, RECORDS);
     assert_true(test_net_await(town.net.server, offsetof(struct weir_socket_stats, handshake_failed), 1));
     assert_int_equal(weir_metrics_get(&town.metrics, AGENT_COUNT_connected), 0);
+    town_end(&town);
+}
+
+static void a_reload_goes_over_to_another_broker(void **state)
+{
+    (void)state;
+    struct town town;
+    struct got got = {0};
+    struct weir_socket *second;
+    struct weir_why why;
+    town_start(&town, "");
+    welcome_agent(&town, 4);
+    export_flows(&town, 1);
+    take_flows(&town, &got, RECORDS);
+    await_count(&town, AGENT_COUNT_flows_acked, RECORDS); /* else the second broker gets them again, rightly */
+    const struct weir_server_conf server = {
+        .endpoint = "tcp://127.0.0.1:0", .domain = "agents", .keys = &town.net.server_keys, .max_bytes = 1 << 20};
+    assert_int_equal(weir_server_create(town.net.net, &server, &second, NULL), 0);
+    write_cluster(&town, weir_socket_endpoint(second), town.net.server_keys.public_key);
+    assert_int_equal(agent_program.reload(town.agent, &town.conf, &why), 0);
+
+    struct weir_socket *first = town.net.server;
+    town.net.server = second;
+    town.instance = 0; /* the same process */
+    welcome_agent(&town, 4);
+    export_flows(&town, 1);
+    take_flows(&town, &got, 2 * RECORDS);
+    await_count(&town, AGENT_COUNT_flows_acked, 2 * RECORDS);
+
+    write_file(&town, "cluster.conf", "epoch = 1;");
+    assert_true(agent_program.reload(town.agent, &town.conf, &why) < 0);
+    stop_agent(&town);
+    weir_socket_destroy(second);
+    town.net.server = first;
     town_end(&town);
 }
 
@@ -401,6 +434,7 @@ int main(void)
         cmocka_unit_test(a_batch_that_no_owner_can_read_is_given_up_as_a_loss),
         cmocka_unit_test(a_refused_session_is_counted_and_tried_again),
         cmocka_unit_test(a_broker_of_another_key_gets_nothing),
+        cmocka_unit_test(a_reload_goes_over_to_another_broker),
         cmocka_unit_test(options_that_are_wrong_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

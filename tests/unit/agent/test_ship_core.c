@@ -11,14 +11,15 @@
  * "connect 0", "close REJECT", "HELLO", "PING", "DATA 7:3/1" (shard 7, record 3, first available 1), "release 7:3",
  * "poison 7:3", "renew", "alarm schema".
  */
-enum what { TICK, LANE, SYNCED, UNSENT, UNFIT, RENEWED, WELCOME, ACK, NACK, CREDIT, PING };
+enum what { TICK, LANE, SYNCED, UNSENT, UNFIT, BROKERS, RENEWED, WELCOME, ACK, NACK, CREDIT, PING };
 
 struct step {
     int64_t at_ms;
     enum what what;
     uint32_t shard;
     uint64_t seq;    /* LANE: first_avail */
-    uint64_t number; /* LANE, SYNCED: next. WELCOME, CREDIT: credit. ACK, NACK: expected. RENEWED: incarnation */
+    uint64_t number; /* LANE, SYNCED: next. WELCOME, CREDIT: credit. ACK, NACK: expected. RENEWED: incarnation.
+                       BROKERS: how many; @shard: ours */
     enum weir_code code;
     uint32_t retry_ms;
     const char *actions;
@@ -89,6 +90,12 @@ static void take_step(struct ship_core *core, const struct step *step, struct sh
         break;
     case UNSENT: event.kind = SHIP_EVENT_UNSENT; break;
     case UNFIT: event.kind = SHIP_EVENT_UNFIT; break;
+    case BROKERS:
+        event.kind = SHIP_EVENT_BROKERS;
+        event.brokers = (uint32_t)step->number;
+        event.broker = step->shard == 99 ? SHIP_NO_BROKER : step->shard;
+        event.shard = 0;
+        break;
     case RENEWED:
         event.kind = SHIP_EVENT_RENEWED;
         event.inc = step->number;
@@ -408,6 +415,20 @@ static void a_spool_that_was_set_back_begins_a_new_incarnation(void **state)
     }
 }
 
+static void another_list_of_brokers_ends_the_session_only_where_ours_is_gone(void **state)
+{
+    (void)state;
+    struct ship_core *core = create(1);
+    PLAY(core, {0, LANE, 7, 1, 3, .actions = ""}, {0, TICK, .actions = "connect, HELLO"},
+         {5, WELCOME, .number = 1, .actions = "DATA 7:1/1"}, {6, BROKERS, 2, .number = 3, .actions = ""},
+         {7, ACK, 7, 1, .actions = "release 7:1, DATA 7:2/2"});
+    assert_int_equal(ship_core_state(core)->broker, 2);
+    PLAY(core, {8, BROKERS, 99, .number = 2, .actions = "close RESET"}, {8, TICK, .actions = "connect, HELLO"},
+         {9, WELCOME, .number = 1, .actions = "DATA 7:2/2"});
+    assert_true(ship_core_state(core)->broker < 2);
+    ship_core_destroy(core);
+}
+
 static void hello_tells_the_lanes_and_data_tells_its_place(void **state)
 {
     (void)state;
@@ -496,6 +517,7 @@ int main(void)
         cmocka_unit_test(a_refused_session_moves_on_and_a_refused_lane_waits_longer_each_time),
         cmocka_unit_test(owners_that_lost_what_they_had_acknowledged_raise_an_alarm),
         cmocka_unit_test(a_spool_that_was_set_back_begins_a_new_incarnation),
+        cmocka_unit_test(another_list_of_brokers_ends_the_session_only_where_ours_is_gone),
         cmocka_unit_test(hello_tells_the_lanes_and_data_tells_its_place),
         cmocka_unit_test(a_large_credit_is_used_in_several_steps),
         cmocka_unit_test(without_memory_there_is_no_core),
