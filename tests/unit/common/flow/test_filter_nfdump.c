@@ -109,18 +109,22 @@ static uint16_t free_port(void)
     return ntohs(address.sin_port);
 }
 
-/** Is somebody bound to the UDP port? Asked of the kernel's table, so that no datagram is needed. */
-static bool is_bound(uint16_t port)
+/** Bytes that wait in the receive queue of the UDP port, from the kernel's table; -1 while nobody is bound to it. */
+static long queued_at(uint16_t port)
 {
     char line[256];
     char wanted[16];
-    bool found = false;
+    long queued = -1;
     snprintf(wanted, sizeof wanted, ":%04X ", port);
     FILE *table = fopen("/proc/net/udp", "r");
-    while (table != NULL && !found && fgets(line, sizeof line, table) != NULL)
-        found = strstr(line, wanted) != NULL;
+    while (table != NULL && queued < 0 && fgets(line, sizeof line, table) != NULL) {
+        unsigned long sending;
+        unsigned long receiving;
+        const char *at = strstr(line, wanted);
+        if (at != NULL && sscanf(at, "%*s %*s %*s %lx:%lx", &sending, &receiving) == 2) queued = (long)receiving;
+    }
     if (table != NULL) fclose(table);
-    return found;
+    return queued;
 }
 
 /** Have nfcapd write the flows into @folder; returns the file's path. False when they do not all arrive. */
@@ -137,10 +141,11 @@ static bool record_with_nfcapd(const char *folder, const struct weir_flow *flows
         execlp("nfcapd", "nfcapd", "-b", "127.0.0.1", "-p", port_text, "-w", folder, "-t", "3600", NULL);
         _exit(127);
     }
-    for (int i = 0; i < 500 && !is_bound(port); i++)
+    for (int i = 0; i < 500 && queued_at(port) < 0; i++)
         poll(NULL, 0, 10);
     send_flows(port, flows, now_ms);
-    poll(NULL, 0, 200); /* nothing tells when nfcapd has read them */
+    for (int i = 0; i < 500 && queued_at(port) > 0; i++)
+        poll(NULL, 0, 10);
     kill(child, SIGTERM);
     waitpid(child, NULL, 0);
 
