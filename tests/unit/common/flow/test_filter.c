@@ -92,6 +92,8 @@ static void words_have_one_canonical_form(void **state)
         {"any and port 1", "port 1"},
         {"any or port 1", "any"},
         {"ip 10.0.0.1-10.0.0.3", "net 10.0.0.1-10.0.0.3"},
+        {"ip in [::/0, 0.0.0.0/0]",
+         "ip in [::-::fffe:ffff:ffff, 0.0.0.0/0, ::1:0:0:0-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]"},
         {"port 1 or port 2 and port 3", "port 1 or port 2 and port 3"},
         {"(port 1 or port 2) and port 3", "(port 1 or port 2) and port 3"},
         {"(port 1 and port 2) or port 3", "port 1 and port 2 or port 3"},

@@ -16,6 +16,7 @@ struct fake {
     bool second_is_down;
     bool nobody;
     bool sampled;
+    uint64_t table_bound; /* error bound of tables */
     int questions;
     struct weir_question last; /* the question asked last, with its own memory */
 };
@@ -118,6 +119,7 @@ static int fake_ask(void *ctx, const struct weir_question *question, struct weir
                                             .scanned = FAKE_FLOWS / 2};
         assert_int_equal(weir_answer_add_source(answer, &source), 0);
     }
+    if (question->shape == WEIR_SHAPE_TABLE) answer->error_bound = fake->table_bound;
     answer->coverage.tier = WEIR_TIER_1M;
     answer->coverage.sampled = fake->sampled;
     answer->coverage.from_ms = 1772600000000;
@@ -316,6 +318,12 @@ static void a_series_asks_for_its_groups_first(void **state)
                          number_at(row, "bytes") / 60 * 8 + number_at(row, "bytes") % 60 * 8 / 60);
     }
     assert_int_equal(groups, 2);
+    json_decref(json);
+
+    /* How good the choice of groups is belongs to the answer. */
+    f->fake.table_bound = 17;
+    json = ask(f, 200, "GET", "/api/v1/query?shape=series&group=src_ip&" RANGE, NULL);
+    assert_int_equal(number_at(json_object_get(json, "meta"), "error_bound"), 17);
     json_decref(json);
 
     f->fake.questions = 0;
