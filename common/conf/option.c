@@ -1,6 +1,7 @@
 #include "common/conf/option.h"
 
 #include "common/base/mem.h"
+#include "common/conf/text_check.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -12,7 +13,7 @@
 /** Where a value comes from, for errors. */
 struct place {
     const char *file;
-    unsigned line; /* 0: a default of ours */
+    unsigned line; /* 0: the whole file */
     const char *option;
 };
 
@@ -49,6 +50,7 @@ static int refuse(struct weir_why *why, const struct place *place, const char *f
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    if (place->line == 0) return weir_why_set(why, WEIR_EPARAM, "%s: %s: %s", place->file, place->option, text);
     return weir_why_set(why, WEIR_EPARAM, "%s:%u: %s: %s", place->file, place->line, place->option, text);
 }
 
@@ -309,13 +311,15 @@ static int load_group(const config_setting_t *group, const char *file, const str
     return 0;
 }
 
-int weir_conf_load_text(const char *text, const char *name, const struct weir_schema *schema, void *conf,
-                        struct weir_why *why)
+/** @text ends with a zero byte, which it does not count. */
+static int load_view(struct weir_view text, const char *name, const struct weir_schema *schema, void *conf,
+                     struct weir_why *why)
 {
+    int rc = weir_conf_text_check(text, name, why);
+    if (rc < 0) return rc;
     config_t config;
     config_init(&config);
-    int rc;
-    if (config_read_string(&config, text) != CONFIG_TRUE) {
+    if (config_read_string(&config, (const char *)text.data) != CONFIG_TRUE) {
         rc = weir_why_set(why, WEIR_EFORMAT, "%s:%d: %s", name, config_error_line(&config), config_error_text(&config));
     } else {
         rc = load_group(config_root_setting(&config), name, schema, conf, why);
@@ -323,6 +327,12 @@ int weir_conf_load_text(const char *text, const char *name, const struct weir_sc
     config_destroy(&config);
     if (rc < 0) weir_conf_free(schema, conf);
     return rc;
+}
+
+int weir_conf_load_text(const char *text, const char *name, const struct weir_schema *schema, void *conf,
+                        struct weir_why *why)
+{
+    return load_view(weir_view_text(text), name, schema, conf, why);
 }
 
 /** The whole file as text; a configuration file of more than a megabyte is a mistake. */
@@ -357,7 +367,9 @@ int weir_conf_load(const char *file, const struct weir_schema *schema, void *con
 {
     struct weir_buf text = WEIR_BUF_INIT;
     int rc = read_file(file, &text, why);
-    if (rc == 0) rc = weir_conf_load_text(weir_buf_cstr(&text), file, schema, conf, why);
+    (void)weir_buf_cstr(&text); /* the zero byte behind it */
+    if (rc == 0 && text.failed) rc = weir_why_set(why, WEIR_ENOMEM, "out of memory");
+    if (rc == 0) rc = load_view(weir_buf_view(&text), file, schema, conf, why);
     weir_buf_fini(&text);
     return rc;
 }

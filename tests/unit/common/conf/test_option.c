@@ -1,6 +1,9 @@
 #include "common/base/mem.h"
 #include "common/conf/option.h"
 
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "tests/support/cmocka.h"
 
 struct sample_listener {
@@ -73,13 +76,21 @@ static void a_mistake_is_named_with_file_line_option_and_what_is_allowed(void **
         int rc;
         const char *why;
     } cases[] = {
-        {"dir = \"d\";", WEIR_EPARAM, "f:0: name: must be set: A name."},
+        {"dir = \"d\";", WEIR_EPARAM, "f: name: must be set: A name."},
         {"name = \"x\";\nthread = 1;", WEIR_EPARAM, "f:2: thread: unknown option; did you mean \"threads\"?"},
         {"name = \"x\";\nzzzzzz = 1;", WEIR_EPARAM, "f:2: zzzzzz: unknown option"},
         {"name = \"x\"; threads = 65;", WEIR_EPARAM, "f:1: threads: 65 is not in 1..64"},
         {"name = \"x\"; threads = \"2\";", WEIR_EPARAM, "f:1: threads: write a whole number"},
         {"name = \"x\"; strict = 1;", WEIR_EPARAM, "f:1: strict: write true or false"},
-        {"name = \"x\"; spool = 86400000000;", WEIR_EPARAM, "f:1: spool: write a string in quotes, with a unit"},
+        {"name = \"x\"; spool = 86400;", WEIR_EPARAM, "f:1: spool: write a string in quotes, with a unit"},
+        {"/* 9999999999 */ name = \"9999999999\";\n# 9999999999\nthreads = 4294967297;", WEIR_EPARAM,
+         "f:3: threads: 4294967297 is too large for a plain number: write sizes and durations as strings with a "
+         "unit, \"64MiB\", other numbers with an L behind"},
+        {"name = \"x\"; threads = 0x100000001;", WEIR_EPARAM,
+         "f:1: threads: 0x100000001 is too large for a plain number: write sizes and durations as strings with a "
+         "unit, \"64MiB\", other numbers with an L behind"},
+        {"name = \"x\"; threads = 4294967297L;", WEIR_EPARAM, "f:1: threads: 4294967297 is not in 1..64"},
+        {"name = \"\\\"@include\";\n@include \"g\"", WEIR_EPARAM, "f:2: @include is not supported"},
         {"name = \"x\"; spool = \"1\";", WEIR_EPARAM,
          "f:1: spool: \"1\" is not a size: write a number with B, KiB, MiB, GiB, TiB, kB, MB, GB or TB"},
         {"name = \"x\"; spool = \"1KiB\";", WEIR_EPARAM, "f:1: spool: \"1KiB\" is not in 1MiB..1TiB"},
@@ -108,6 +119,21 @@ static void a_missing_file_is_named(void **state)
     struct weir_why why;
     assert_int_equal(weir_conf_load("/nonexistent/weir.conf", &sample_schema, &conf, &why), WEIR_EIO);
     assert_string_equal(why.text, "/nonexistent/weir.conf: No such file or directory");
+}
+
+static void a_file_with_a_zero_byte_is_refused_not_cut_short(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/weir-conf-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "name = \"x\";\0threads = 65;", 25), 25);
+    close(fd);
+    struct sample conf = {0};
+    struct weir_why why;
+    assert_int_equal(weir_conf_load(path, &sample_schema, &conf, &why), WEIR_EFORMAT);
+    assert_non_null(strstr(why.text, ": has a zero byte, so it is not a text"));
+    unlink(path);
 }
 
 static void a_change_that_needs_a_restart_is_found(void **state)
@@ -181,6 +207,7 @@ int main(void)
         cmocka_unit_test(what_is_printed_loads_to_the_same_options),
         cmocka_unit_test(a_mistake_is_named_with_file_line_option_and_what_is_allowed),
         cmocka_unit_test(a_missing_file_is_named),
+        cmocka_unit_test(a_file_with_a_zero_byte_is_refused_not_cut_short),
         cmocka_unit_test(a_change_that_needs_a_restart_is_found),
         cmocka_unit_test(loading_without_memory_cleans_up_behind_itself),
         cmocka_unit_test(sizes_and_durations_are_read_and_printed_with_their_units),
