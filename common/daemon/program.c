@@ -16,7 +16,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2, DRAIN_CHECK_MS = 20, STATUS_LINE_MS = 5000 };
+enum { EXIT_USAGE = 2, DRAIN_CHECK_MS = 20, STATUS_LINE_MS = 5000, TEARDOWN_S = 5 };
 
 /** A running daemon. */
 struct running {
@@ -121,9 +121,13 @@ static void reload(struct running *run)
     sd_notify(0, "READY=1");
 }
 
+/** Begin to drain; when asked again, wait no longer. */
 static void leave(struct running *run)
 {
-    if (run->leaving) return;
+    if (run->leaving) {
+        run->leave_mono_ms = 0;
+        return;
+    }
     run->leaving = true;
     run->leave_mono_ms = weir_mono_ms() + drain_ms(run);
     sd_notify(0, "STOPPING=1");
@@ -251,9 +255,19 @@ static int start(struct running *run, struct weir_why *why)
     return 0;
 }
 
+/** SIGALRM, on whatever thread. */
+static void teardown_hangs(int signal_number)
+{
+    static const char line[] = "end.late reason=\"a thread does not end\"\n";
+    (void)signal_number;
+    ssize_t written = write(STDERR_FILENO, line, sizeof line - 1);
+    (void)written;
+    _exit(EXIT_FAILURE);
+}
+
 /**
  * Run to the end of the process. Leaves by _exit: what must be durable is durable by then, and tearing down the
- * libraries' own threads can hang or crash (libzmq 4.3.4).
+ * libraries' own threads can hang or crash (libzmq 4.3.4); a teardown that takes longer than TEARDOWN_S is left alone.
  */
 static int run_daemon(struct running *run)
 {
@@ -270,6 +284,8 @@ static int run_daemon(struct running *run)
     sd_notify(0, "READY=1");
     rc = weir_loop_run(run->loop);
     if (rc < 0) weir_log(WEIR_LOG_ERROR, "loop.failed", "reason=%s", weir_err_text(rc));
+    signal(SIGALRM, teardown_hangs);
+    alarm(TEARDOWN_S);
     weir_http_destroy(run->status);
     run->program->destroy(run->self);
     weir_log(WEIR_LOG_INFO, "ended", "program=%s", run->program->name);

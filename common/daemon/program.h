@@ -4,8 +4,8 @@
  *
  *     int main(int argc, char **argv) { return weir_program_main(argc, argv, &agent_program); }
  *
- * SIGTERM and SIGINT drain and leave, SIGHUP reloads the configuration. Under systemd (Type=notify) READY, RELOADING,
- * STOPPING, STATUS and WATCHDOG are told.
+ * SIGTERM and SIGINT drain and leave, a second one leaves at once, SIGHUP reloads the configuration. Under systemd
+ * (Type=notify) READY, RELOADING, STOPPING, STATUS and WATCHDOG are told.
  */
 #ifndef WEIR_COMMON_DAEMON_PROGRAM_H
 #define WEIR_COMMON_DAEMON_PROGRAM_H
