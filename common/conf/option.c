@@ -335,6 +335,14 @@ int weir_conf_load_text(const char *text, const char *name, const struct weir_sc
     return load_view(weir_view_text(text), name, schema, conf, why);
 }
 
+int weir_conf_defaults(const struct weir_schema *schema, void *conf, struct weir_why *why)
+{
+    struct place at = {.file = "defaults"};
+    int rc = load_defaults(schema, conf, &at, why);
+    if (rc < 0) weir_conf_free(schema, conf);
+    return rc;
+}
+
 /** The whole file as text; a configuration file of more than a megabyte is a mistake. */
 static int read_file(const char *file, struct weir_buf *out, struct weir_why *why)
 {

@@ -80,6 +80,9 @@ int weir_conf_load(const char *file, const struct weir_schema *schema, void *con
 int weir_conf_load_text(const char *text, const char *name, const struct weir_schema *schema, void *conf,
                         struct weir_why *why);
 
+/** Fill @conf (zeroed) with the defaults; what must be set stays zero. WEIR_ENOMEM. */
+int weir_conf_defaults(const struct weir_schema *schema, void *conf, struct weir_why *why);
+
 /** Free what loading allocated, and zero the struct. Takes a zeroed struct. */
 void weir_conf_free(const struct weir_schema *schema, void *conf);
 

@@ -84,6 +84,20 @@ static int load(const struct running *run, void **ret, struct weir_why *why)
     return 0;
 }
 
+/** The options as they are where no configuration says otherwise, unchecked. */
+static int load_defaults(const struct running *run, void **ret, struct weir_why *why)
+{
+    void *conf = weir_calloc(1, run->program->schema->size);
+    if (conf == NULL) return weir_why_set(why, WEIR_ENOMEM, "out of memory");
+    int rc = weir_conf_defaults(run->program->schema, conf, why);
+    if (rc < 0) {
+        weir_free(conf);
+        return rc;
+    }
+    *ret = conf;
+    return 0;
+}
+
 static void unload(const struct running *run, void *conf)
 {
     if (conf == NULL) return;
@@ -299,7 +313,8 @@ static void print_help(const struct weir_program *program, FILE *out)
             "usage: %s [--config FILE] [--check-config | --print-config | --version | --help]\n\n"
             "  -c, --config FILE   configuration (default /etc/weir/%s.conf)\n"
             "      --check-config  say whether the configuration is sound, and leave\n"
-            "      --print-config  print all options with their values and what they mean, and leave\n"
+            "      --print-config  print all options with their values (without a configuration: their defaults)\n"
+            "                      and what they mean, and leave\n"
             "      --version       print the version, and leave\n"
             "  -h, --help          print this, and leave\n\n"
             "SIGTERM drains and ends it, SIGHUP reloads the configuration. See %s(8).\n",
@@ -344,7 +359,8 @@ int weir_program_main(int argc, char **argv, const struct weir_program *program)
     }
 
     struct weir_why why = {""};
-    if (load(&run, &run.conf, &why) < 0) {
+    bool defaults = verb == PRINT && run.config == preset && access(preset, F_OK) < 0;
+    if ((defaults ? load_defaults(&run, &run.conf, &why) : load(&run, &run.conf, &why)) < 0) {
         fprintf(stderr, "%s: %s\n", program->name, why.text);
         return EXIT_FAILURE;
     }

@@ -16,6 +16,9 @@
 
 enum { BODY_MOST = 1 << 20, CONNECTIONS = 256, TIMEOUT_S = 60, WORKERS_MOST = 64, LISTEN_BACKLOG = 64 };
 
+/* A body is read, and thrown away, up to this many times its limit, so that the client sees the 413. */
+enum { PATIENCE = 4 };
+
 /** One request on its way: read by the server's thread, answered by a worker, sent by the server's thread. */
 struct job {
     struct weir_http *server;
@@ -24,6 +27,7 @@ struct job {
     char *path;
     char client[INET6_ADDRSTRLEN];
     struct weir_buf body;
+    uint64_t received; /* bytes of the body; more than the body has when it is too large */
     bool too_large;
     bool answered;
     struct weir_http_reply reply;
@@ -187,7 +191,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         return job->method == NULL || job->path == NULL ? MHD_NO : MHD_YES;
     }
     if (*upload_size > 0) {
-        if (job->body.size + *upload_size > server->body_most) job->too_large = true;
+        job->received += *upload_size;
+        if (job->received > server->body_most) job->too_large = true;
+        if (job->received / PATIENCE > server->body_most) return MHD_NO; /* hang up: it does not end */
         if (!job->too_large) weir_buf_append(&job->body, upload, *upload_size);
         *upload_size = 0;
         return MHD_YES;
@@ -195,7 +201,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     if (job->answered) return send_reply(job);
     if (job->too_large || job->body.failed) {
         job->reply.status = job->too_large ? 413 : 503;
-        weir_buf_printf(&job->reply.body, "the request's body is larger than %zu bytes\n", server->body_most);
+        if (job->too_large)
+            weir_buf_printf(&job->reply.body, "the request's body is larger than %zu bytes\n", server->body_most);
         job->answered = true;
         return send_reply(job);
     }

@@ -114,8 +114,12 @@ static void prepare(struct run *run, const char *conf)
     assert_int_equal(bind(run->notify, (struct sockaddr *)&at, sizeof at), 0);
 }
 
-static void start(struct run *run, const char *verb)
+/** Run the program with these words. */
+static void start_words(struct run *run, char **words)
 {
+    int count = 0;
+    while (words[count] != NULL)
+        count++;
     int ends[2];
     assert_int_equal(pipe(ends), 0);
     fflush(NULL);
@@ -130,14 +134,20 @@ static void start(struct run *run, const char *verb)
         dup2(ends[1], STDERR_FILENO);
         close(ends[0]);
         close(ends[1]);
-        char *argv[] = {(char *)(uintptr_t)program.name, (char *)(uintptr_t) "--config", run->conf,
-                        (char *)(uintptr_t)verb, NULL};
-        int status = weir_program_main(verb == NULL ? 3 : 4, argv, &program);
+        int status = weir_program_main(count, words, &program);
         fflush(NULL);
         _exit(status);
     }
     close(ends[1]);
     run->output = ends[0];
+}
+
+/** Run the program with its configuration and, when not NULL, one more word. */
+static void start(struct run *run, const char *verb)
+{
+    char *words[] = {(char *)(uintptr_t)program.name, (char *)(uintptr_t) "--config", run->conf,
+                     (char *)(uintptr_t)verb, NULL};
+    start_words(run, words);
 }
 
 /** Read until the output has @words, behind @from. */
@@ -333,6 +343,18 @@ static void a_configuration_is_checked_and_printed_without_starting(void **state
     }
 }
 
+static void without_a_configuration_the_defaults_are_printed(void **state)
+{
+    (void)state;
+    char *argv[] = {(char *)(uintptr_t)program.name, (char *)(uintptr_t) "--print-config", NULL};
+    struct run run;
+    prepare(&run, "");
+    start_words(&run, argv);
+    assert_int_equal(finish(&run), 0);
+    assert_non_null(strstr(run.text, "name = \"\";\n"));
+    assert_non_null(strstr(run.text, "drain = \"10s\";\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +364,7 @@ int main(void)
         cmocka_unit_test(a_second_signal_ends_the_wait),
         cmocka_unit_test(a_start_that_fails_says_why),
         cmocka_unit_test(a_configuration_is_checked_and_printed_without_starting),
+        cmocka_unit_test(without_a_configuration_the_defaults_are_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,6 +77,18 @@ static void a_body_that_is_too_large_is_refused_without_asking_the_handler(void 
     weir_http_destroy(server);
 }
 
+static void a_body_that_does_not_end_is_hung_up_on(void **state)
+{
+    (void)state;
+    struct weir_http *server = serve(echo, NULL, 1, 3);
+    char request[512];
+    snprintf(request, sizeof request, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n%0200d", 0);
+    char *reply = exchange(server, request);
+    assert_string_equal(reply, "");
+    free(reply);
+    weir_http_destroy(server);
+}
+
 struct gate {
     pthread_mutex_t mutex;
     pthread_cond_t opened;
@@ -164,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_handler_sees_the_whole_request_and_its_reply_arrives),
         cmocka_unit_test(a_body_that_is_too_large_is_refused_without_asking_the_handler),
+        cmocka_unit_test(a_body_that_does_not_end_is_hung_up_on),
         cmocka_unit_test(a_handler_that_blocks_does_not_hold_up_others),
         cmocka_unit_test(an_address_that_others_can_reach_needs_tls),
         cmocka_unit_test(a_port_that_is_taken_is_named),
