@@ -418,6 +418,7 @@ static void fleet_sample(const struct console_api *api, size_t row, const struct
     snprintf(labels, sizeof labels, "role=\"%.63s\",site=\"%.63s\"", role, weir_name_is_valid(site) ? site : "");
     labelled.labels = labels;
     uint64_t value = 0;
+    if (aggregator && !node->up && row != CONSOLE_node_up) return; /* it has numbers, but nobody knows them now */
     switch (row) {
     case CONSOLE_node_up:
         if (!node->up && node->last_heard_ms == 0 && !aggregator) return; /* nobody knows */

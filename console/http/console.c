@@ -87,7 +87,7 @@ static int start_scatter(const struct weir_daemon *daemon, const struct console_
                          struct weir_why *why)
 {
     struct weir_keys keys;
-    int rc = weir_keys_read(conf->key, &keys, why);
+    int rc = weir_keys_load(conf->key, &keys, why);
     if (rc < 0) return weir_why_prefix(why, rc, "key");
     struct console_scatter_conf scatter = {.loop = daemon->loop,
                                            .map = console->map,
