@@ -39,6 +39,7 @@ static int ask_series(const struct console_asker *asker, const struct weir_quest
 
     question.shape = WEIR_SHAPE_TABLE;
     question.step_ms = 0;
+    question.deadline_ms = series->deadline_ms / 2 + 1; /* the other half is for how they went */
     rc = ask_once(asker, &question, &table);
     if (rc < 0) goto done;
     rc = pick_groups(&question, &table);

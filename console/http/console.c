@@ -167,6 +167,12 @@ static int console_reload(void *self, const void *given, struct weir_why *why)
     return 0;
 }
 
+static void console_drain(void *self)
+{
+    struct console *console = self;
+    console_scatter_drain(console->scatter);
+}
+
 static bool console_drained(void *self)
 {
     struct console *console = self;
@@ -201,6 +207,7 @@ const struct weir_program console_program = {
     .check = console_check,
     .create = console_create,
     .reload = console_reload,
+    .drain = console_drain,
     .drained = console_drained,
     .ready = is_ready,
     .each = console_each,

@@ -525,6 +525,20 @@ fail:
     return rc;
 }
 
+void console_scatter_drain(struct console_scatter *scatter)
+{
+    pthread_mutex_lock(&scatter->mutex);
+    scatter->closed = true;
+    pthread_mutex_unlock(&scatter->mutex);
+    on_wake(scatter); /* what was submitted before */
+    for (struct asking *asking = scatter->active; asking != NULL; asking = asking->next) {
+        if (asking->question->shape != WEIR_SHAPE_NODES) continue;
+        for (uint32_t i = 0; i < scatter->map->aggregator_count; i++)
+            part_end(asking, &asking->parts[i], "this console is leaving");
+    }
+    finish_done(scatter);
+}
+
 void console_scatter_close(struct console_scatter *scatter)
 {
     pthread_mutex_lock(&scatter->mutex);

@@ -35,7 +35,13 @@ uint32_t console_scatter_connected(const struct console_scatter *scatter);
 /** Questions under way. Any thread. */
 uint32_t console_scatter_active(struct console_scatter *scatter);
 
-/** End all questions under way and refuse new ones: WEIR_ECLOSED. On the loop's thread. */
+/**
+ * Refuse new questions (WEIR_ECLOSED) and end those about the fleet, which the status listener may be waiting for; the
+ * others go on. On the loop's thread.
+ */
+void console_scatter_drain(struct console_scatter *scatter);
+
+/** End all questions under way too. The loop need not run any more. On its thread. */
 void console_scatter_close(struct console_scatter *scatter);
 
 /** After close, when nobody asks any more. NULL is allowed. On the loop's thread. */

@@ -153,8 +153,11 @@ struct fixture {
     struct weir_loop *loop;
     struct console_scatter *scatter;
     sem_t created;
+    atomic_bool drain; /* the loop's thread is to drain */
     pthread_t thread;
 };
+
+static void drain(void *ctx);
 
 static void *loop_main(void *ctx)
 {
@@ -163,6 +166,7 @@ static void *loop_main(void *ctx)
     struct console_scatter_conf conf = {
         .loop = f->loop, .map = f->map, .keys = &f->console, .metrics = &f->metrics, .answer_most = &f->answer_most};
     if (console_scatter_create(&conf, &f->scatter, &why) < 0) fail_msg("%s", why.text);
+    assert_int_equal(weir_loop_every(f->loop, 5, drain, f), 0);
     sem_post(&f->created);
     assert_int_equal(weir_loop_run(f->loop), 0);
     console_scatter_close(f->scatter);
@@ -341,6 +345,61 @@ static void a_refused_key_and_a_wrong_key_are_told_apart_before_the_deadline(voi
     }
 }
 
+struct asking_thread {
+    struct fixture *fixture;
+    enum weir_shape shape;
+    int rc;
+    pthread_t thread;
+};
+
+static void *ask_long(void *ctx)
+{
+    struct asking_thread *asking = ctx;
+    struct weir_question question;
+    struct weir_answer answer;
+    weir_question_init(&question);
+    question.shape = asking->shape;
+    question.to_ms = 1000;
+    question.deadline_ms = 60000;
+    assert_int_equal(weir_answer_init(&answer, &question), 0);
+    asking->rc = console_scatter_ask(asking->fixture->scatter, &question, &answer);
+    weir_answer_fini(&answer);
+    return NULL;
+}
+
+static void drain(void *ctx)
+{
+    struct fixture *f = ctx;
+    if (!atomic_exchange(&f->drain, false)) return;
+    console_scatter_drain(f->scatter);
+}
+
+static void draining_ends_questions_about_the_fleet_and_lets_the_others_go_on(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start(&f, false, false);
+    f.fakes[0].behaviour = IS_SILENT;
+    struct asking_thread table = {.fixture = &f, .shape = WEIR_SHAPE_TABLE};
+    struct asking_thread nodes = {.fixture = &f, .shape = WEIR_SHAPE_NODES};
+    assert_int_equal(pthread_create(&table.thread, NULL, ask_long, &table), 0);
+    assert_int_equal(pthread_create(&nodes.thread, NULL, ask_long, &nodes), 0);
+    while (f.fakes[0].questions < 2)
+        poll(NULL, 0, 5);
+    f.drain = true;
+    pthread_join(nodes.thread, NULL); /* long before its deadline */
+    assert_int_equal(nodes.rc, 0);
+    assert_int_equal(console_scatter_active(f.scatter), 1);
+    struct asking_thread late = {.fixture = &f, .shape = WEIR_SHAPE_TABLE};
+    ask_long(&late);
+    assert_int_equal(late.rc, WEIR_ECLOSED);
+    weir_loop_stop(f.loop);
+    weir_loop_wake(f.loop);
+    pthread_join(table.thread, NULL);
+    assert_int_equal(table.rc, WEIR_ECLOSED);
+    stop(&f);
+}
+
 static void *ask_until_closed(void *ctx)
 {
     struct fixture *f = ctx;
@@ -379,6 +438,7 @@ int main(void)
         cmocka_unit_test(every_shard_is_asked_of_one_owner_and_the_answers_are_merged),
         cmocka_unit_test(an_aggregator_that_fails_is_named_with_its_reason_and_counts_for_nothing),
         cmocka_unit_test(a_refused_key_and_a_wrong_key_are_told_apart_before_the_deadline),
+        cmocka_unit_test(draining_ends_questions_about_the_fleet_and_lets_the_others_go_on),
         cmocka_unit_test(closing_ends_what_is_under_way_and_refuses_what_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
