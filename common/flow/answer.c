@@ -535,7 +535,7 @@ int weir_answer_merge(struct weir_answer *into, const struct weir_answer *from)
     if (from->shape != into->shape || from->dim_count != into->dim_count) return WEIR_EPARAM;
     if (memcmp(from->dims, into->dims, into->dim_count * sizeof *into->dims) != 0) return WEIR_EPARAM;
 
-    uint32_t *map;
+    uint32_t *map = NULL;
     int rc = map_names(into, from, &map);
     if (rc < 0) return rc;
     rc = merge_groups(into, from, map);

@@ -155,18 +155,25 @@ int weir_dim_of_flow(enum weir_dim dim, const struct weir_flow *flow, const stru
     return memcmp(&values[0], &values[1], sizeof values[0]) == 0 ? 1 : 2;
 }
 
-/** Only the columns that the orientation and ICMP rules read: cheaper than a whole row. */
+/* A cell, 0 where the batch does not have the column: one branch that is the same for all rows. */
+#define CELL(batch, field, type, row) \
+    (weir_batch_has(batch, WEIR_FIELD_##field) ? ((const type *)(batch)->column[WEIR_FIELD_##field])[row] : (type){0})
+
+/** Only the columns that the rules of orientation, ICMP and action read: cheaper than whole rows. */
 static void rows_of_derived(enum weir_dim dim, const struct weir_batch *batch, uint32_t from, uint32_t rows,
                             union weir_value *values)
 {
-    uint64_t needed = weir_dims[dim].fields & batch->present;
-    struct weir_flow flow = {0};
     for (uint32_t i = 0; i < rows; i++) {
-        for (uint64_t left = needed; left != 0; left &= left - 1) {
-            const struct weir_field_info *field = &weir_fields[__builtin_ctzll(left)];
-            const uint8_t *column = batch->column[__builtin_ctzll(left)];
-            memcpy((uint8_t *)&flow + field->at, column + (size_t)(from + i) * field->width, field->width);
-        }
+        uint32_t row = from + i;
+        struct weir_flow flow;
+        flow.src_ip = CELL(batch, src_ip, struct weir_ip, row);
+        flow.dst_ip = CELL(batch, dst_ip, struct weir_ip, row);
+        flow.src_port = CELL(batch, src_port, uint16_t, row);
+        flow.dst_port = CELL(batch, dst_port, uint16_t, row);
+        flow.tcp_flags = CELL(batch, tcp_flags, uint16_t, row);
+        flow.icmp_type_code = CELL(batch, icmp_type_code, uint16_t, row);
+        flow.proto = CELL(batch, proto, uint8_t, row);
+        flow.forwarding_status = CELL(batch, forwarding_status, uint8_t, row);
         derived_value(dim, &flow, &values[i]);
     }
 }

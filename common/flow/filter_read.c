@@ -320,7 +320,7 @@ static int parse_addresses(const char *text, struct filter_addresses *ret)
     bool v4 = strchr(address, ':') == NULL;
     unsigned length = v4 ? 32 : 128;
     if (slash != NULL) {
-        uint64_t parsed;
+        uint64_t parsed = 0;
         if (parse_dim(WEIR_DIM_tos, slash + 1, &parsed) < 0 || parsed > length) return WEIR_EFORMAT;
         length = (unsigned)parsed;
     }

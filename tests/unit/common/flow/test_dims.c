@@ -159,6 +159,17 @@ static void both_directions_of_a_conversation_have_one_server(void **state)
     assert_true(weir_orient(&server, &client, 0, 0, 58, 0, 129 << 8).src_is_server);
 }
 
+static void a_port_is_a_service_where_the_table_has_it_and_nowhere_else(void **state)
+{
+    (void)state;
+    for (uint32_t port = 0; port < 65536; port++) {
+        for (uint8_t proto = 0; proto < 140; proto++) {
+            bool named = weir_service_name(weir_service_of(proto, (uint16_t)port)) != NULL;
+            if (weir_port_is_service(proto, (uint16_t)port) != named) fail_msg("%u/%u", proto, port);
+        }
+    }
+}
+
 static void proto_and_server_port_are_the_service(void **state)
 {
     (void)state;
@@ -179,6 +190,7 @@ int main(void)
         cmocka_unit_test(what_is_written_is_read_back),
         cmocka_unit_test(rows_of_a_batch_and_single_flows_have_the_same_values),
         cmocka_unit_test(both_directions_of_a_conversation_have_one_server),
+        cmocka_unit_test(a_port_is_a_service_where_the_table_has_it_and_nowhere_else),
         cmocka_unit_test(proto_and_server_port_are_the_service),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
