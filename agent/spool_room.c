@@ -98,6 +98,13 @@ void spool_lane_checkpoint(struct agent_spool *spool, struct spool_lane *lane, b
 
 /* ---- segments ---- */
 
+static void forget_segments(struct spool_lane *lane, uint32_t from, uint32_t count)
+{
+    lane->segment_count -= count;
+    memmove(lane->segments + from, lane->segments + from + count,
+            (lane->segment_count - from) * sizeof *lane->segments);
+}
+
 static void remove_segments(struct agent_spool *spool, struct spool_lane *lane, uint32_t from, uint32_t count)
 {
     for (uint32_t i = from; i < from + count; i++) {
@@ -106,9 +113,7 @@ static void remove_segments(struct agent_spool *spool, struct spool_lane *lane, 
         if (lane->acking.segment == lane->segments[i].first) spool_cursor_close(&lane->acking);
         if (unlink(spool_segment_path(spool, lane->shard, lane->segments[i].first, path)) < 0) spool->stats.io_errors++;
     }
-    lane->segment_count -= count;
-    memmove(lane->segments + from, lane->segments + from + count,
-            (lane->segment_count - from) * sizeof *lane->segments);
+    forget_segments(lane, from, count);
 }
 
 void spool_lane_trim(struct agent_spool *spool, struct spool_lane *lane)
@@ -182,6 +187,7 @@ static int grow_segment(struct agent_spool *spool, struct spool_lane *lane, uint
     uint64_t upto = last->allocated + clamp(last->allocated, GROW_LEAST, GROW_MOST);
     if (upto < need) upto = need;
     if (upto > spool->conf.segment_bytes && need <= spool->conf.segment_bytes) upto = spool->conf.segment_bytes;
+    if (!force && is_over(spool, upto - last->allocated)) upto = need; /* no step ahead, then */
     uint64_t more = upto - last->allocated;
     if (!force && is_over(spool, more)) return WEIR_EFULL;
 
@@ -219,7 +225,7 @@ static bool reclaim(struct agent_spool *spool)
     return spool_disk_bytes(spool) < before;
 }
 
-/** The oldest segment of all lanes that nobody can have seen yet; false when there is none. */
+/** The oldest segment of all lanes that holds records nobody can have seen yet; false when there is none. */
 static bool find_oldest(struct agent_spool *spool, struct spool_lane **lane_ret, uint32_t *index_ret)
 {
     int64_t oldest_ms = INT64_MAX;
@@ -227,7 +233,7 @@ static bool find_oldest(struct agent_spool *spool, struct spool_lane **lane_ret,
         struct spool_lane *lane = &spool->lane[shard];
         for (uint32_t i = 0; i < lane->segment_count; i++) {
             const struct spool_segment *segment = &lane->segments[i];
-            if (segment->loss || segment->used == 0 || segment->first <= lane->sent) continue;
+            if (segment->loss || segment->used == 0 || spool_lane_segment_end(lane, i) <= lane->sent + 1) continue;
             if (segment->oldest_ms < oldest_ms) {
                 oldest_ms = segment->oldest_ms;
                 *lane_ret = lane;
@@ -266,27 +272,79 @@ static int add_up(struct agent_spool *spool, struct spool_lane *lane, uint64_t f
     return 0;
 }
 
-/** Replace a segment by a LOSS record of the same numbers; one that follows an unsent LOSS makes that one longer. */
+/** What is dropped of a segment: all of it, or what follows the records that were sent. */
+struct cut {
+    uint32_t into;          /* the segment that the LOSS becomes */
+    uint64_t first;         /* its first number */
+    struct weir_cum before; /* of the lane, before it */
+    uint64_t kept;          /* bytes of the segment that stay; 0: the LOSS takes its file */
+    bool merged;            /* the segment before is an unsent LOSS, which becomes longer */
+};
+
+static int find_cut(struct agent_spool *spool, struct spool_lane *lane, uint32_t index, struct cut *cut)
+{
+    const struct spool_segment *segment = &lane->segments[index];
+    if (segment->first <= lane->sent) {
+        struct spool_record record;
+        int rc = spool_lane_find(spool, lane, &lane->reading, lane->sent + 1, &record, &cut->kept);
+        if (rc < 0) return rc;
+        cut->into = index + 1;
+        cut->first = lane->sent + 1;
+        cut->before = spool_cum_subtract(record.cum, record.sums);
+        cut->merged = false;
+        return 0;
+    }
+    cut->merged = index > 0 && lane->segments[index - 1].loss && lane->segments[index - 1].first > lane->sent;
+    cut->into = cut->merged ? index - 1 : index;
+    cut->first = lane->segments[cut->into].first;
+    cut->before = lane->segments[cut->into].before;
+    cut->kept = 0;
+    return 0;
+}
+
+/** Have a place in the list for a segment at @index. WEIR_ENOMEM. */
+static int insert_segment(struct spool_lane *lane, uint32_t index)
+{
+    const struct spool_segment none = {0};
+    int rc = spool_lane_add_segment(lane, &none);
+    if (rc < 0) return rc;
+    memmove(lane->segments + index + 1, lane->segments + index,
+            (lane->segment_count - 1 - index) * sizeof *lane->segments);
+    return 0;
+}
+
+/** The segment ends where the LOSS begins, whose file is there already. */
+static void shorten_segment(struct agent_spool *spool, struct spool_lane *lane, uint32_t index, uint64_t kept)
+{
+    struct spool_segment *segment = &lane->segments[index];
+    char path[SPOOL_PATH_BYTES];
+    segment->used = kept;
+    if (truncate(spool_segment_path(spool, lane->shard, segment->first, path), (off_t)kept) == 0)
+        segment->allocated = kept;
+    else
+        spool->stats.io_errors++;
+}
+
+/** Drop what was not sent of a segment: a LOSS record takes its numbers. */
 static int drop_segment(struct agent_spool *spool, struct spool_lane *lane, uint32_t index)
 {
-    if (index + 1 == lane->segment_count) spool_lane_seal(lane);
-    bool merge = index > 0 && lane->segments[index - 1].loss && lane->segments[index - 1].first > lane->sent;
-    uint32_t into = merge ? index - 1 : index;
-    struct spool_segment *segment = &lane->segments[into];
+    bool youngest = index + 1 == lane->segment_count;
     uint64_t end = spool_lane_segment_end(lane, index);
-    struct weir_cum after = index + 1 < lane->segment_count ? lane->segments[index + 1].before : lane->cum;
-
+    struct weir_cum after = youngest ? lane->cum : lane->segments[index + 1].before;
     struct weir_batch_header loss = {0};
     bool any = false;
     struct spool_sum gone = {0};
-    int rc = add_up(spool, lane, segment->first, end, &loss, &any, &gone);
+    struct cut cut;
+    if (youngest) spool_lane_seal(lane);
+    int rc = find_cut(spool, lane, index, &cut);
+    if (rc == 0) rc = add_up(spool, lane, cut.first, end, &loss, &any, &gone);
     if (rc == WEIR_ECORRUPT) return spool_lane_repair(spool, lane); /* then again, with what is left of it */
     if (rc < 0) return rc;
 
     struct spool_record record = {.shard = lane->shard,
-                                  .first = segment->first,
+                                  .first = cut.first,
                                   .last = end - 1,
-                                  .sums = spool_cum_subtract(after, segment->before),
+                                  .sums = spool_cum_subtract(after, cut.before),
                                   .cum = after};
     loss.kind = WEIR_RECORD_LOSS;
     loss.schema = WEIR_SCHEMA;
@@ -294,8 +352,13 @@ static int drop_segment(struct agent_spool *spool, struct spool_lane *lane, uint
     loss.totals.packets = record.sums.packets;
     loss.totals.bytes = record.sums.bytes;
     uint64_t size = 0;
-    rc = spool_loss_write(spool, &loss, &record, &size);
+    if (cut.kept > 0) rc = insert_segment(lane, cut.into);
     if (rc < 0) return rc;
+    rc = spool_loss_write(spool, &loss, &record, &size);
+    if (rc < 0) {
+        if (cut.kept > 0) forget_segments(lane, cut.into, 1);
+        return rc;
+    }
 
     spool_cursor_close(&lane->reading);
     spool_cursor_close(&lane->acking);
@@ -304,16 +367,15 @@ static int drop_segment(struct agent_spool *spool, struct spool_lane *lane, uint
     lane->waiting.bytes -= gone.bytes;
     lane->waiting.flows = spool_cum_subtract(lane->waiting.flows, gone.flows);
     spool->stats.lost_full = spool_cum_add(spool->stats.lost_full, gone.flows);
-    segment->used = size;
-    segment->allocated = size;
-    segment->loss = true;
-    if (index + 1 == lane->segment_count) { /* the LOSS is durable, and so is all of the lane */
-        lane->synced = lane->next;
-        lane->synced_cum = lane->cum;
-        lane->synced_used = size;
-        lane->unsynced = (struct spool_sum){0};
-    }
-    if (merge) remove_segments(spool, lane, index, 1);
+    if (cut.kept > 0) shorten_segment(spool, lane, index, cut.kept);
+    lane->segments[cut.into] = (struct spool_segment){.first = cut.first,
+                                                      .used = size,
+                                                      .allocated = size,
+                                                      .before = cut.before,
+                                                      .oldest_ms = record.first_ms,
+                                                      .loss = true};
+    if (cut.merged) remove_segments(spool, lane, index, 1);
+    if (youngest) spool_lane_note_synced(lane); /* the LOSS is durable, and so is all of the lane */
     return 0;
 }
 

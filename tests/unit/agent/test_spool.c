@@ -511,11 +511,11 @@ static void a_full_spool_drops_the_oldest_that_was_not_sent(void **state)
     assert_int_equal(agent_spool_stats(spool)->lost_full.flows, walk.lost_flows);
     assert_true(agent_spool_stats(spool)->disk_bytes <= conf.bytes_most + 4096);
     struct agent_spool_record record;
-    assert_int_equal(agent_spool_read(spool, LANE, 1, &record), 0);
+    assert_int_equal(agent_spool_read(spool, LANE, 2, &record), 0);
     assert_int_equal(record.kind, WEIR_RECORD_DATA);
-    assert_int_equal(agent_spool_read(spool, LANE, 5, &record), 0);
+    assert_int_equal(agent_spool_read(spool, LANE, 3, &record), 0);
     assert_int_equal(record.kind, WEIR_RECORD_LOSS);
-    assert_int_equal(record.first, 5);
+    assert_int_equal(record.first, 3);
 
     /* Once the loss was sent it must not become longer: another one follows it. */
     agent_spool_sent(spool, LANE, record.last);
@@ -527,6 +527,61 @@ static void a_full_spool_drops_the_oldest_that_was_not_sent(void **state)
     assert_int_equal(walk.data_flows + walk.lost_flows, 260 * 261 / 2);
     assert_ledger_even(spool);
     agent_spool_close(spool);
+
+    spool = open_spool();
+    struct walk again = walk_lane(spool, 0);
+    assert_memory_equal(&again, &walk, sizeof walk);
+    agent_spool_close(spool);
+}
+
+static void many_lanes_with_something_in_flight_still_drop_the_oldest(void **state)
+{
+    (void)state;
+    conf.segment_bytes = 65536;
+    conf.bytes_most = 131072;
+    struct agent_spool *spool = open_spool();
+    assert_int_equal(append(spool, 1, 800), 0);
+    sync_spool(spool);
+    agent_spool_sent(spool, LANE, 1);
+    for (uint32_t n = 2; n <= 400; n++) /* both files of the lane have no room beside each other */
+        assert_int_equal(append(spool, n, 1800), 0);
+    sync_spool(spool);
+    struct walk walk = walk_lane(spool, 0);
+    assert_int_equal(walk.data_flows + walk.lost_flows, 400 * 401 / 2);
+    assert_true(walk.data > 20);
+    assert_int_equal(walk.losses, 1);
+    struct agent_spool_record record;
+    assert_int_equal(agent_spool_read(spool, LANE, 1, &record), 0);
+    assert_int_equal(record.kind, WEIR_RECORD_DATA);
+    assert_ledger_even(spool);
+    agent_spool_close(spool);
+    spool = open_spool();
+    struct walk again = walk_lane(spool, 0);
+    assert_memory_equal(&again, &walk, sizeof walk);
+    assert_int_equal(agent_spool_stats(spool)->quarantined, 0);
+    agent_spool_close(spool);
+}
+
+static void a_cut_segment_that_was_not_shortened_yet_is_recovered(void **state)
+{
+    (void)state;
+    char path[4096];
+    conf.segment_bytes = 65536;
+    conf.bytes_most = 65536;
+    struct agent_spool *spool = open_spool();
+    for (uint32_t n = 1; n <= 10; n++)
+        assert_int_equal(append(spool, n, 5000), 0);
+    sync_spool(spool);
+    agent_spool_sent(spool, LANE, 4);
+    segment_path(1, path);
+    struct weir_buf before = load(path);
+    assert_int_equal(append(spool, 11, 15000), 0);
+    sync_spool(spool);
+    struct walk walk = walk_lane(spool, 0);
+    assert_int_equal(walk.lost_flows, 5 + 6 + 7 + 8 + 9 + 10);
+    agent_spool_close(spool);
+    store(path, before.data, before.size); /* the crash came between the LOSS and the cut */
+    weir_buf_fini(&before);
 
     spool = open_spool();
     struct walk again = walk_lane(spool, 0);
@@ -872,6 +927,8 @@ int main(void)
         TEST(damage_of_what_was_acknowledged_is_no_loss),
         TEST(a_repair_that_was_cut_short_is_finished),
         TEST(a_full_spool_drops_the_oldest_that_was_not_sent),
+        TEST(many_lanes_with_something_in_flight_still_drop_the_oldest),
+        TEST(a_cut_segment_that_was_not_shortened_yet_is_recovered),
         TEST(a_full_spool_may_refuse_the_new_instead),
         TEST(acknowledged_space_is_given_back_before_anything_is_dropped),
         TEST(a_batch_larger_than_a_segment_is_refused_and_accounted_for),
