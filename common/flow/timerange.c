@@ -256,7 +256,7 @@ static int parse_epoch(struct parser *p, struct point *ret)
     if (!is_digit_at(p, p->at)) return fail_here(p, "seconds since 1970");
     int64_t seconds = 0;
     for (; is_digit_at(p, p->at); p->at++)
-        if (seconds < INT64_C(1) << 50) seconds = seconds * 10 + (p->text[p->at] - '0');
+        if (seconds < INT64_C(1) << 46) seconds = seconds * 10 + (p->text[p->at] - '0');
     int64_t ms = seconds * MS_A_SECOND + accept_fraction(p);
     if (ms > LATEST_MS) {
         return fail_at(p, WEIR_EPARAM, begin, p->at - begin, "times are from 1970 to 9999; after @ come seconds");
