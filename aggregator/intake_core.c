@@ -370,7 +370,8 @@ static void on_store(struct agg_intake *intake, const struct agg_event *event, s
 
     bool overlapping_loss = is_overlapping_loss(event, state);
     if (msg->seq <= state->mark.seq && !overlapping_loss) {
-        if (msg->seq == state->mark.seq && msg->crc != state->mark.crc && state->mark.crc != 0) {
+        bool is_loss = event->header != NULL && event->header->kind == WEIR_RECORD_LOSS; /* dropped after it was sent */
+        if (msg->seq == state->mark.seq && msg->crc != state->mark.crc && state->mark.crc != 0 && !is_loss) {
             alarm_of(out, AGG_ALARM_FORKED, &lane, &state->mark, msg->seq);
             refuse(intake, event, AGG_FATE_history, state->tip.seq + 1, out);
             return;

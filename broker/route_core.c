@@ -497,6 +497,14 @@ static void forward(struct route_core *core, const struct route_session *session
     }
 }
 
+/** The last number that a batch stands for. */
+static uint64_t last_of(const struct route_event *event)
+{
+    uint64_t seq = event->msg->seq;
+    bool is_loss = event->header->kind == WEIR_RECORD_LOSS && event->header->lost_to_seq > seq;
+    return is_loss ? event->header->lost_to_seq : seq;
+}
+
 /** The agent sends again what is in flight still. */
 static void repeat(struct route_core *core, const struct route_event *event, const struct route_session *session,
                    struct route_entry *entry)
@@ -504,6 +512,7 @@ static void repeat(struct route_core *core, const struct route_event *event, con
     core->state.repeated++;
     core->state.in_flight_bytes = core->state.in_flight_bytes - entry->bytes + event->bytes;
     entry->bytes = (uint32_t)event->bytes;
+    entry->last = last_of(event);
     entry->since_mono_ms = core->now_mono_ms;
     for (uint32_t i = 0; i < entry->owner_count; i++) {
         if ((entry->poison >> i & 1) != 0) await(core, entry->owners[i]);
@@ -539,6 +548,7 @@ static void on_data(struct route_core *core, const struct route_event *event)
     entry = route_table_add_entry(&core->table, session, msg->shard, msg->seq);
     entry->since_mono_ms = core->now_mono_ms;
     entry->bytes = (uint32_t)event->bytes;
+    entry->last = last_of(event);
     entry->owner_count = core->map->owner_count[msg->shard];
     memcpy(entry->owners, core->map->owners[msg->shard], sizeof entry->owners);
     for (uint32_t i = 0; i < entry->owner_count; i++)
@@ -562,8 +572,17 @@ static struct route_session *session_of_answer(struct route_core *core, const st
 }
 
 /**
- * @node committed @seq, and therefore every batch of the lane up to it. When all owners did, so is the agent told, and
- * as their commits are in order, once for the last one.
+ * How far @node has committed the lane. Where it says what it expects, that is so far and no further: a loss that
+ * stands for 5 to 7 is not stored because an older batch 5 is.
+ */
+static uint64_t committed_by(const struct weir_msg *sack)
+{
+    return sack->expected > 0 ? sack->expected - 1 : sack->seq;
+}
+
+/**
+ * @node committed a batch, and therefore every batch of the lane before it. When all owners did, so is the agent told,
+ * and as their commits are in order, once for the last one.
  */
 static void on_sack(struct route_core *core, uint32_t node, const struct weir_msg *msg)
 {
@@ -572,7 +591,7 @@ static void on_sack(struct route_core *core, uint32_t node, const struct weir_ms
     uint64_t done = 0, expected = 0;
     for (uint32_t link = session->lane[msg->shard]; link != 0;) {
         struct route_entry *entry = route_table_entry(&core->table, link);
-        if (entry->seq > msg->seq) break;
+        if (entry->last > committed_by(msg)) break;
         int owner = owner_index(entry, node);
         if (owner >= 0 && (entry->got >> owner & 1) == 0) {
             if (owes(entry, (uint32_t)owner)) settle(core, node);

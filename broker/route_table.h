@@ -13,6 +13,7 @@
 struct route_entry {
     uint64_t seq;
     uint64_t expected;     /* by the owner that has most of the lane */
+    uint64_t last;         /* number that it stands for: beyond @seq for a loss */
     int64_t since_mono_ms; /* when it was forwarded the last time */
     uint32_t session;      /* index */
     uint32_t shard;

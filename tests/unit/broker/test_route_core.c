@@ -293,6 +293,31 @@ static void an_acknowledgement_carries_what_the_owner_that_has_most_expects(void
     bench_stop(&b);
 }
 
+static void a_loss_is_acknowledged_when_all_that_it_stands_for_is_committed(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_start(&b, 100 * BATCH, 10);
+    hello(&b, 0);
+    struct weir_msg msg = answer_of(&b, 0, WEIR_MSG_DATA, 5);
+    struct weir_batch_header loss = {.kind = WEIR_RECORD_LOSS, .lost_to_seq = 7};
+    step(&b, &(struct route_event){.kind = ROUTE_EVENT_AGENT,
+                                   .peer = {.id = 1, .name = "agent-0", .key = weir_allow_at(b.allow, 0)->key},
+                                   .msg = &msg,
+                                   .header = &loss,
+                                   .bytes = 100});
+    msg = answer_of(&b, 0, WEIR_MSG_SACK, 5); /* of a batch 5 that the agent sent before it dropped it */
+    msg.expected = 6;
+    node_says(&b, owner(&b, 0), &msg);
+    node_says(&b, owner(&b, 1), &msg);
+    assert_int_equal(b.out.count, 0);
+    msg.expected = 8;
+    node_says(&b, owner(&b, 0), &msg);
+    node_says(&b, owner(&b, 1), &msg);
+    assert_int_equal(told(&b, WEIR_MSG_ACK)->seq, 5);
+    bench_stop(&b);
+}
+
 static void answers_of_others_of_another_epoch_or_incarnation_count_for_nothing(void **state)
 {
     (void)state;
@@ -829,6 +854,7 @@ int main(void)
         cmocka_unit_test(the_agent_hears_of_a_batch_when_both_owners_committed_it),
         cmocka_unit_test(commits_are_in_order_so_one_answer_covers_those_before_it),
         cmocka_unit_test(an_acknowledgement_carries_what_the_owner_that_has_most_expects),
+        cmocka_unit_test(a_loss_is_acknowledged_when_all_that_it_stands_for_is_committed),
         cmocka_unit_test(answers_of_others_of_another_epoch_or_incarnation_count_for_nothing),
         cmocka_unit_test(a_gap_sends_the_agent_back_once_for_all_that_followed),
         cmocka_unit_test(a_repetition_goes_only_to_owners_that_did_not_commit_and_takes_no_credit),

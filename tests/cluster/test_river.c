@@ -1,0 +1,87 @@
+#include "tests/support/river/river.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/cmocka.h"
+
+enum { SEEDS = 200, MUTANT_SEEDS = 40 };
+
+/** The first seed, and how many: WEIR_RIVER_SEED=17 WEIR_RIVER_SEEDS=1 repeats one run. */
+static uint64_t setting(const char *name, uint64_t preset)
+{
+    const char *text = getenv(name);
+    return text == NULL ? preset : strtoull(text, NULL, 10);
+}
+
+static void every_accepted_batch_is_stored_exactly_once_whatever_crashes_or_gets_lost(void **state)
+{
+    (void)state;
+    struct river_report sum = {0}, report;
+    uint64_t first = setting("WEIR_RIVER_SEED", 1), count = setting("WEIR_RIVER_SEEDS", SEEDS);
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        river_run(seed, RIVER_SOUND, &report);
+        if (!report.sound) fail_msg("seed %" PRIu64 ": %s", seed, report.complaint);
+        sum.accepted += report.accepted;
+        sum.dropped += report.dropped;
+        sum.parcels += report.parcels;
+        sum.parcels_lost += report.parcels_lost;
+        sum.parcels_repeated += report.parcels_repeated;
+        sum.crashes += report.crashes;
+        sum.commits += report.commits;
+        sum.repeats += report.repeats;
+        sum.resent += report.resent;
+        sum.lasted_ms = report.lasted_ms > sum.lasted_ms ? report.lasted_ms : sum.lasted_ms;
+    }
+    print_message("%" PRIu64 " seeds: %" PRIu64 " batches accepted and %" PRIu64 " dropped, %" PRIu64
+                  " crashes, %" PRIu64 " messages, %" PRIu64 " lost, %" PRIu64 " repeated, %" PRIu64
+                  " commits, %" PRIu64 " batches known already; longest %" PRId64 " s\n",
+                  count, sum.accepted, sum.dropped, sum.crashes, sum.parcels, sum.parcels_lost, sum.parcels_repeated,
+                  sum.commits, sum.repeats, sum.lasted_ms / 1000);
+    if (count < SEEDS) return;
+    assert_true(sum.accepted > count * 20);
+    assert_true(sum.dropped > 0 && sum.crashes > count && sum.repeats > count);
+}
+
+static void a_seed_runs_the_same_way_twice(void **state)
+{
+    (void)state;
+    struct river_report first, second, other;
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        river_run(seed, RIVER_SOUND, &first);
+        river_run(seed, RIVER_SOUND, &second);
+        river_run(seed + 1, RIVER_SOUND, &other);
+        assert_int_equal(first.trace, second.trace);
+        assert_int_equal(first.parcels, second.parcels);
+        assert_int_not_equal(first.trace, other.trace);
+    }
+}
+
+static void a_rule_that_is_left_out_is_noticed(void **state)
+{
+    (void)state;
+    for (int mutant = RIVER_SOUND + 1; mutant < RIVER_MUTANTS; mutant++) {
+        struct river_report report;
+        uint32_t caught = 0;
+        char example[sizeof report.complaint] = "";
+        for (uint64_t seed = 1; seed <= MUTANT_SEEDS; seed++) {
+            river_run(seed, (enum river_mutant)mutant, &report);
+            if (!report.sound && caught++ == 0) memcpy(example, report.complaint, sizeof example);
+        }
+        print_message("%s: caught in %u of %d seeds: %s\n", river_mutant_name((enum river_mutant)mutant), caught,
+                      MUTANT_SEEDS, example);
+        assert_true(caught > 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_accepted_batch_is_stored_exactly_once_whatever_crashes_or_gets_lost),
+        cmocka_unit_test(a_seed_runs_the_same_way_twice),
+        cmocka_unit_test(a_rule_that_is_left_out_is_noticed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

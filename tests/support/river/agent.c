@@ -1,0 +1,278 @@
+#include "common/base/hash.h"
+#include "tests/support/river/parts.h"
+
+#include <assert.h>
+
+static struct river_lane *lane_of(struct river_agent *agent, uint32_t shard)
+{
+    for (uint32_t i = 0; i < agent->lane_count; i++) {
+        if (agent->lanes[i].shard == shard) return &agent->lanes[i];
+    }
+    return NULL;
+}
+
+static const struct river_record *record_of(const struct river_lane *lane, uint64_t seq)
+{
+    for (uint32_t i = lane->count; i > 0; i--) {
+        const struct river_record *record = &lane->records[i - 1];
+        if (record->first <= seq && seq <= record->last) return record;
+    }
+    return NULL;
+}
+
+static uint64_t last_synced(const struct river_lane *lane)
+{
+    return lane->synced == 0 ? 0 : lane->records[lane->synced - 1].last;
+}
+
+static struct ship_span span(void *ctx, uint32_t shard, uint64_t seq)
+{
+    const struct river_record *record = record_of(lane_of(ctx, shard), seq);
+    assert(record != NULL);
+    return (struct ship_span){.first = record->first, .last = record->last};
+}
+
+/** What is released must be durable with every owner. */
+static void check_released(struct river *river, const struct river_lane *lane, uint64_t upto)
+{
+    for (uint32_t i = 0; i < lane->count; i++) {
+        const struct river_record *record = &lane->records[i];
+        if (record->last <= lane->acked || record->first > upto || record->batch == 0) continue;
+        for (uint32_t owner = 0; owner < river->map->owner_count[lane->shard]; owner++) {
+            uint32_t node = river->map->owners[lane->shard][owner];
+            if (river->nodes[node].stored[record->batch] == 0)
+                river_complain(river, "batch %u was released, but aggregator %u does not have it", record->batch, node);
+        }
+    }
+}
+
+static void release(struct river *river, struct river_agent *agent, uint32_t shard, uint64_t seq)
+{
+    struct river_lane *lane = lane_of(agent, shard);
+    check_released(river, lane, seq);
+    lane->acked = seq;
+    if (river_below(river, 4) == 0) lane->acked_durable = seq;
+}
+
+static void fill_data(struct river_agent *agent, const struct ship_action *action, struct river_parcel *parcel)
+{
+    struct river_lane *lane = lane_of(agent, action->shard);
+    const struct river_record *record = record_of(lane, action->seq);
+    bool is_loss = record->batch == 0;
+    if (record->last > lane->sent) lane->sent = record->last;
+    parcel->batch = record->batch;
+    parcel->header = (struct weir_batch_header){.kind = is_loss ? WEIR_RECORD_LOSS : WEIR_RECORD_DATA,
+                                                .schema = WEIR_SCHEMA,
+                                                .source = agent->sources[record->source],
+                                                .totals = {.flows = record->flows},
+                                                .lost_to_seq = is_loss ? record->last : 0};
+    parcel->msg.cum.flows = record->cum_flows;
+    parcel->msg.crc = (uint32_t)weir_hash64(&record->batch, sizeof record->batch, record->last);
+}
+
+static void send(struct river *river, uint32_t index, const struct ship_action *action)
+{
+    struct river_agent *agent = &river->agents[index];
+    static struct river_parcel parcel;
+    parcel = (struct river_parcel){.to = RIVER_TO_BROKER,
+                                   .index = agent->broker,
+                                   .from = index,
+                                   .connection = agent->connection,
+                                   .process = river->brokers[agent->broker].processes};
+    ship_core_msg(agent->core, action, &parcel.msg);
+    if (action->msg == WEIR_MSG_DATA) fill_data(agent, action, &parcel);
+    river_post(river, &parcel);
+    if (action->msg == WEIR_MSG_DATA && river->mutant == RIVER_RELEASED_WHEN_SENT)
+        release(river, agent, action->shard, record_of(lane_of(agent, action->shard), action->seq)->last);
+}
+
+/** An answer that comes late and out of its order says what was true once. Without a storm, it says what is true. */
+static bool may_be_stale(const struct river *river, enum ship_alarm alarm)
+{
+    enum { LATEST_MS = 10000 };
+    if (alarm == SHIP_ALARM_REJECTED) return true; /* the name is taken while the old connection lingers */
+    return alarm == SHIP_ALARM_REGRESSED && river->now_ms < RIVER_STORM_MS + LATEST_MS;
+}
+
+static void step(struct river *river, uint32_t index, const struct ship_event *event)
+{
+    struct river_agent *agent = &river->agents[index];
+    struct ship_actions *actions = &river->ship_actions;
+    struct ship_event again = *event;
+    do {
+        ship_core_step(agent->core, &again, river->now_ms, actions);
+        again = (struct ship_event){.kind = SHIP_EVENT_TICK};
+        for (uint32_t i = 0; i < actions->count; i++) {
+            const struct ship_action *action = &actions->at[i];
+            river_trace(river, 0x100u + action->kind, action->shard, action->seq);
+            switch (action->kind) {
+            case SHIP_CONNECT:
+                agent->broker = action->broker;
+                agent->connection = ++river->connections;
+                break;
+            case SHIP_CLOSE: agent->connection = 0; break;
+            case SHIP_SEND: send(river, index, action); break;
+            case SHIP_RELEASE: release(river, agent, action->shard, action->seq); break;
+            case SHIP_POISON:
+            case SHIP_RENEW:
+                river_complain(river, "%s does %s", agent->name, action->kind == SHIP_POISON ? "POISON" : "RENEW");
+                break;
+            case SHIP_ALARM:
+                if (!may_be_stale(river, action->alarm))
+                    river_complain(river, "%s raises the alarm %s", agent->name, ship_alarm_name(action->alarm));
+                break;
+            }
+        }
+    } while (actions->more);
+}
+
+void river_agent_start(struct river *river, uint32_t index)
+{
+    struct river_agent *agent = &river->agents[index];
+    struct ship_conf conf = {.name = agent->name,
+                             .instance = ++agent->processes,
+                             .seed = river_below(river, UINT32_MAX),
+                             .brokers = RIVER_BROKERS,
+                             .span = span,
+                             .span_ctx = agent};
+    if (ship_core_create(&conf, 1, &agent->core) < 0) {
+        river_complain(river, "no memory");
+        return;
+    }
+    for (uint32_t i = 0; i < agent->lane_count; i++) {
+        struct river_lane *lane = &agent->lanes[i];
+        if (lane->synced == 0) continue;
+        step(river, index,
+             &(struct ship_event){.kind = SHIP_EVENT_LANE,
+                                  .shard = lane->shard,
+                                  .first_avail = lane->acked_durable + 1,
+                                  .next = last_synced(lane) + 1});
+    }
+}
+
+void river_agent_crash(struct river *river, uint32_t index)
+{
+    struct river_agent *agent = &river->agents[index];
+    ship_core_destroy(agent->core);
+    agent->core = NULL;
+    agent->connection = 0;
+    for (uint32_t i = 0; i < agent->lane_count; i++) {
+        struct river_lane *lane = &agent->lanes[i];
+        lane->count = lane->synced;
+        lane->acked = lane->acked_durable;
+        lane->sent = lane->acked;
+    }
+}
+
+void river_agent_reset(struct river *river, uint32_t index)
+{
+    struct river_agent *agent = &river->agents[index];
+    if (agent->connection != 0) agent->connection = ++river->connections;
+}
+
+void river_agent_tick(struct river *river, uint32_t index)
+{
+    step(river, index, &(struct ship_event){.kind = SHIP_EVENT_TICK});
+}
+
+void river_agent_receive(struct river *river, const struct river_parcel *parcel)
+{
+    const struct river_agent *agent = &river->agents[parcel->index];
+    if (agent->core == NULL || agent->connection != parcel->connection) return;
+    step(river, parcel->index, &(struct ship_event){.kind = SHIP_EVENT_MSG, .msg = &parcel->msg});
+}
+
+static void append(struct river *river, struct river_agent *agent)
+{
+    uint32_t source = river_below(river, RIVER_SOURCES);
+    struct river_lane *lane = &agent->lanes[agent->lane_of_source[source]];
+    if (river->batches + 1 >= RIVER_BATCHES_MOST) return;
+    const struct river_record *before = lane->count == 0 ? NULL : &lane->records[lane->count - 1];
+    uint64_t seq = before == NULL ? 1 : before->last + 1;
+    uint64_t flows = 1 + river_below(river, 4096);
+    lane->records[lane->count++] = (struct river_record){.first = seq,
+                                                         .last = seq,
+                                                         .flows = flows,
+                                                         .cum_flows = flows + (before == NULL ? 0 : before->cum_flows),
+                                                         .batch = ++river->batches,
+                                                         .source = source};
+    river->shard_of_batch[river->batches] = lane->shard;
+}
+
+static void sync_lane(struct river *river, uint32_t index, struct river_lane *lane)
+{
+    uint32_t before = lane->synced;
+    lane->synced = lane->count;
+    for (uint32_t i = before; i < lane->synced; i++) {
+        river->accepted[lane->records[i].batch] = true;
+        river->report->accepted++;
+    }
+    if (lane->synced == before) return;
+    uint64_t next = last_synced(lane) + 1;
+    step(river, index, &(struct ship_event){.kind = SHIP_EVENT_SYNCED, .shard = lane->shard, .next = next});
+}
+
+/** Say that a record is synced which is not. */
+static void pretend_to_sync(struct river *river, uint32_t index, const struct river_lane *lane)
+{
+    if (lane->count == lane->synced) return;
+    uint64_t next = lane->records[lane->count - 1].last + 1;
+    step(river, index, &(struct ship_event){.kind = SHIP_EVENT_SYNCED, .shard = lane->shard, .next = next});
+}
+
+/** A full spool turns some synced records that were not sent into one loss. */
+static void drop_some(struct river *river, struct river_lane *lane)
+{
+    uint64_t kept = lane->sent > lane->acked ? lane->sent : lane->acked;
+    uint32_t first = 0;
+    while (first < lane->synced && lane->records[first].first <= kept)
+        first++;
+    if (first == lane->synced) return;
+    uint32_t count = 1 + river_below(river, lane->synced - first);
+    struct river_record loss = lane->records[first];
+    loss.flows = 0;
+    for (uint32_t i = first; i < first + count; i++) {
+        const struct river_record *record = &lane->records[i];
+        loss.flows += record->flows;
+        loss.last = record->last;
+        loss.cum_flows = record->cum_flows;
+        if (record->batch != 0) {
+            river->accepted[record->batch] = false;
+            river->report->accepted--;
+            river->report->dropped++;
+        }
+    }
+    loss.batch = 0;
+    lane->records[first] = loss;
+    memmove(&lane->records[first + 1], &lane->records[first + count],
+            (lane->count - first - count) * sizeof *lane->records);
+    lane->count -= count - 1;
+    lane->synced -= count - 1;
+}
+
+void river_agent_live(struct river *river, uint32_t index)
+{
+    struct river_agent *agent = &river->agents[index];
+    if (river_below(river, 10) == 0) append(river, agent);
+    for (uint32_t i = 0; i < agent->lane_count; i++) {
+        if (river_below(river, 20) == 0) sync_lane(river, index, &agent->lanes[i]);
+        if (river->mutant == RIVER_SENT_BEFORE_SYNC) pretend_to_sync(river, index, &agent->lanes[i]);
+        if (river_mishap(river, 1)) drop_some(river, &agent->lanes[i]);
+    }
+}
+
+void river_agent_sync(struct river *river, uint32_t index)
+{
+    for (uint32_t i = 0; i < river->agents[index].lane_count; i++)
+        sync_lane(river, index, &river->agents[index].lanes[i]);
+}
+
+bool river_agent_is_drained(const struct river *river, uint32_t index)
+{
+    const struct river_agent *agent = &river->agents[index];
+    for (uint32_t i = 0; i < agent->lane_count; i++) {
+        const struct river_lane *lane = &agent->lanes[i];
+        if (lane->count > 0 && lane->acked < lane->records[lane->count - 1].last) return false;
+    }
+    return true;
+}

@@ -1,0 +1,152 @@
+#include "tests/support/river/parts.h"
+
+/** News that the shell would tell the core a moment later. */
+static void tell_later(struct river *river, uint32_t index, const struct river_parcel *about)
+{
+    static struct river_parcel parcel;
+    parcel = *about;
+    parcel.to = RIVER_TO_BROKER;
+    parcel.index = index;
+    parcel.process = river->brokers[index].processes;
+    river_post(river, &parcel);
+}
+
+static void send_agent(struct river *river, uint32_t index, const struct route_action *action)
+{
+    static struct river_parcel parcel;
+    parcel = (struct river_parcel){.to = RIVER_TO_AGENT, .connection = action->peer};
+    route_core_msg(river->brokers[index].core, action, &parcel.msg);
+    for (uint32_t i = 0; i < RIVER_AGENTS; i++) {
+        if (river->agents[i].connection != action->peer) continue;
+        parcel.index = i;
+        river_post(river, &parcel);
+        return;
+    }
+    tell_later(river, index, &(struct river_parcel){.news = ROUTE_EVENT_GONE, .connection = action->peer});
+}
+
+static void send_node(struct river *river, uint32_t index, uint32_t node, struct river_parcel *parcel)
+{
+    parcel->to = RIVER_TO_NODE;
+    parcel->index = node;
+    parcel->from = index;
+    parcel->process = river->brokers[index].processes;
+    parcel->link = river->brokers[index].links[node];
+    parcel->damaged = river_mishap(river, 3);
+    river_post(river, parcel);
+}
+
+static void forward(struct river *river, uint32_t index, const struct route_action *action,
+                    const struct river_parcel *data)
+{
+    static struct river_parcel parcel;
+    for (uint32_t i = 0; i < action->owner_count; i++) {
+        parcel = *data;
+        if (river_mishap(river, 5)) { /* the queue is full */
+            parcel.news = ROUTE_EVENT_UNSENT;
+            parcel.from = action->owners[i];
+            tell_later(river, index, &parcel);
+            continue;
+        }
+        route_core_store(river->brokers[index].core, action, &parcel.msg);
+        send_node(river, index, action->owners[i], &parcel);
+    }
+}
+
+static void step(struct river *river, uint32_t index, const struct route_event *event, const struct river_parcel *data)
+{
+    struct river_broker *broker = &river->brokers[index];
+    struct route_actions *actions = &river->route_actions;
+    static struct river_parcel parcel;
+    route_core_step(broker->core, event, river->now_ms, actions);
+    if (!route_core_check(broker->core)) river_complain(river, "the tables of broker %u are not sound", index);
+    for (size_t i = 0; i < actions->count; i++) {
+        const struct route_action *action = &actions->at[i];
+        river_trace(river, 0x200u + action->kind, action->shard, action->seq);
+        switch (action->kind) {
+        case ROUTE_SEND_AGENT: send_agent(river, index, action); break;
+        case ROUTE_SEND_NODE:
+            parcel = (struct river_parcel){0};
+            route_core_msg(broker->core, action, &parcel.msg);
+            send_node(river, index, action->node, &parcel);
+            break;
+        case ROUTE_FORWARD: forward(river, index, action, data); break;
+        case ROUTE_RECONNECT: broker->links[action->node]++; break;
+        case ROUTE_REREAD_MAP: river_complain(river, "an aggregator disagrees about the map"); break;
+        case ROUTE_NOTE: break;
+        }
+    }
+}
+
+void river_broker_start(struct river *river, uint32_t index)
+{
+    struct river_broker *broker = &river->brokers[index];
+    struct route_conf conf = {
+        .budget_bytes = 64 * 1000, .batch_bytes = 1000, .max_bytes = 10000, .sessions_most = RIVER_AGENTS};
+    broker->processes++;
+    if (route_core_create(&conf, &broker->core) < 0) {
+        river_complain(river, "no memory");
+        return;
+    }
+    for (uint32_t node = 0; node < RIVER_NODES; node++)
+        broker->links[node]++;
+    step(river, index, &(struct route_event){.kind = ROUTE_EVENT_ALLOW, .allow = river->allow}, NULL);
+    step(river, index, &(struct route_event){.kind = ROUTE_EVENT_MAP, .map = river->map}, NULL);
+}
+
+void river_broker_crash(struct river *river, uint32_t index)
+{
+    route_core_destroy(river->brokers[index].core);
+    river->brokers[index].core = NULL;
+    for (uint32_t i = 0; i < RIVER_AGENTS; i++) {
+        if (river->agents[i].broker == index) river_agent_reset(river, i);
+    }
+}
+
+void river_broker_tick(struct river *river, uint32_t index)
+{
+    step(river, index, &(struct route_event){.kind = ROUTE_EVENT_TICK}, NULL);
+}
+
+static void receive_from_agent(struct river *river, const struct river_parcel *parcel)
+{
+    const struct river_agent *agent = &river->agents[parcel->from];
+    enum { BYTES = 1000 };
+    step(river, parcel->index,
+         &(struct route_event){.kind = ROUTE_EVENT_AGENT,
+                               .peer = {.id = parcel->connection, .name = agent->name, .key = agent->key},
+                               .msg = &parcel->msg,
+                               .header = &parcel->header,
+                               .bytes = BYTES},
+         parcel);
+}
+
+static void receive_from_node(struct river *river, const struct river_parcel *parcel)
+{
+    if (river->brokers[parcel->index].links[parcel->from] != parcel->link) return;
+    struct route_event event = {.kind = ROUTE_EVENT_NODE, .node = parcel->from, .msg = &parcel->msg};
+    step(river, parcel->index, &event, NULL);
+    if (river->mutant != RIVER_FIRST_OWNER_SUFFICES || parcel->msg.kind != WEIR_MSG_SACK) return;
+    for (event.node = 0; event.node < RIVER_NODES; event.node++)
+        step(river, parcel->index, &event, NULL);
+}
+
+void river_broker_receive(struct river *river, const struct river_parcel *parcel)
+{
+    const struct river_broker *broker = &river->brokers[parcel->index];
+    if (broker->core == NULL || broker->processes != parcel->process) return;
+    if (parcel->news != ROUTE_EVENT_TICK) {
+        step(river, parcel->index,
+             &(struct route_event){.kind = parcel->news,
+                                   .peer = {.id = parcel->connection},
+                                   .node = parcel->from,
+                                   .agent = parcel->msg.agent,
+                                   .shard = parcel->msg.shard,
+                                   .seq = parcel->msg.seq},
+             NULL);
+    } else if (parcel->from_node) {
+        receive_from_node(river, parcel);
+    } else {
+        receive_from_agent(river, parcel);
+    }
+}

@@ -1,0 +1,163 @@
+#include "tests/support/river/parts.h"
+
+#include <assert.h>
+
+enum { QUESTIONS_MOST = 4 }; /* of a core about one message: load, open, and then the answer */
+
+static struct river_mark *find_mark(struct river_node *node, const struct agg_lane *lane)
+{
+    for (uint32_t i = 0; i < node->mark_count; i++) {
+        const struct agg_lane *of = &node->marks[i].lane;
+        if (of->inc == lane->inc && of->shard == lane->shard && memcmp(of->agent, lane->agent, 16) == 0)
+            return &node->marks[i];
+    }
+    return NULL;
+}
+
+const struct river_mark *river_node_mark(const struct river_node *node, const struct agg_lane *lane)
+{
+    return find_mark((struct river_node *)(uintptr_t)node, lane);
+}
+
+static void reply(struct river *river, uint32_t index, const struct agg_action *action)
+{
+    static struct river_parcel parcel;
+    char name[WEIR_NAME_BYTES] = "agg";
+    parcel = (struct river_parcel){.to = RIVER_TO_BROKER,
+                                   .index = action->peer % RIVER_BROKERS,
+                                   .from = index,
+                                   .from_node = true,
+                                   .link = action->peer / RIVER_BROKERS};
+    parcel.process = river->brokers[parcel.index].processes;
+    agg_reply_message(&action->reply, name, &parcel.msg);
+    river_post(river, &parcel);
+}
+
+static void write(struct river_node *node, const struct agg_action *action, const struct river_parcel *parcel)
+{
+    bool is_data = action->kind == AGG_ACTION_WRITE && parcel->header.kind == WEIR_RECORD_DATA;
+    node->writes[node->write_count++] = (struct river_write){.lane = action->lane,
+                                                             .mark = action->mark,
+                                                             .batch = is_data ? parcel->batch : 0,
+                                                             .flows = is_data ? parcel->header.totals.flows : 0,
+                                                             .lost = is_data ? 0 : action->lost.flows};
+}
+
+/** What the core asks for before it can judge the message. */
+struct question {
+    bool load; /* the mark of @lane */
+    bool open; /* the bytes */
+    struct agg_lane lane;
+};
+
+static struct question carry_out(struct river *river, uint32_t index, const struct river_parcel *parcel)
+{
+    struct river_node *node = &river->nodes[index];
+    struct question question = {0};
+    for (uint32_t i = 0; i < river->agg_actions.count; i++) {
+        const struct agg_action *action = &river->agg_actions.action[i];
+        river_trace(river, 0x300u + action->kind, action->lane.shard, action->mark.seq);
+        switch (action->kind) {
+        case AGG_ACTION_SEND: reply(river, index, action); break;
+        case AGG_ACTION_WRITE:
+        case AGG_ACTION_LOSS: write(node, action, parcel); break;
+        case AGG_ACTION_LOAD:
+            question.load = true;
+            question.lane = action->lane;
+            break;
+        case AGG_ACTION_OPEN: question.open = true; break;
+        case AGG_ACTION_ALARM: river_complain(river, "aggregator %u raises the alarm %d", index, action->alarm); break;
+        }
+    }
+    return question;
+}
+
+static void load_mark(struct river *river, uint32_t index, const struct agg_lane *lane, uint64_t seq)
+{
+    struct river_node *node = &river->nodes[index];
+    const struct river_mark *mark = find_mark(node, lane);
+    struct agg_event event = {.kind = AGG_EVENT_MARK, .lane = *lane};
+    if (mark != NULL) event.mark = mark->mark;
+    if (river->mutant == RIVER_GAP_ACCEPTED && event.mark.seq < seq - 1) event.mark.seq = seq - 1;
+    agg_intake_step(node->core, &event, &river->agg_actions);
+    carry_out(river, index, NULL);
+}
+
+void river_node_receive(struct river *river, const struct river_parcel *parcel)
+{
+    uint32_t index = parcel->index;
+    struct river_node *node = &river->nodes[index];
+    if (node->core == NULL || river->brokers[parcel->from].links[index] != parcel->link) return;
+    struct agg_event event = {.kind = AGG_EVENT_MESSAGE,
+                              .peer = parcel->link * RIVER_BROKERS + parcel->from,
+                              .msg = &parcel->msg,
+                              .header = &parcel->header};
+    struct question question = {.open = true};
+    for (int i = 0; i < QUESTIONS_MOST && (question.open || question.load); i++) {
+        if (question.load) load_mark(river, index, &question.lane, parcel->msg.seq);
+        if (i > 0 && question.open) {
+            event.opened = true;
+            event.crc = parcel->msg.crc ^ (parcel->damaged ? 1 : 0);
+        }
+        agg_intake_step(node->core, &event, &river->agg_actions);
+        question = carry_out(river, index, parcel);
+    }
+    assert(!question.open && !question.load);
+    if (river->mutant == RIVER_ACK_BEFORE_COMMIT && agg_intake_waiting(node->core) > 0) {
+        agg_intake_step(node->core, &(struct agg_event){.kind = AGG_EVENT_COMMITTED}, &river->agg_actions);
+        carry_out(river, index, NULL);
+    }
+}
+
+/** One write becomes durable: batch, sums and mark together. */
+static void apply(struct river *river, struct river_node *node, const struct river_write *write, bool with_mark)
+{
+    struct river_mark *mark = find_mark(node, &write->lane);
+    if (mark == NULL) {
+        assert(node->mark_count < sizeof node->marks / sizeof *node->marks);
+        mark = &node->marks[node->mark_count++];
+        *mark = (struct river_mark){.lane = write->lane};
+    }
+    mark->flows += write->flows;
+    mark->lost += write->lost;
+    if (write->batch != 0 && ++node->stored[write->batch] > 1)
+        river_complain(river, "batch %u is stored twice in an aggregator", write->batch);
+    if (with_mark) mark->mark = write->mark;
+}
+
+void river_node_commit(struct river *river, uint32_t index)
+{
+    struct river_node *node = &river->nodes[index];
+    bool fails = river_mishap(river, 20);
+    if (agg_intake_waiting(node->core) == 0 && node->write_count == 0) return;
+    if (river->mutant == RIVER_MARK_APART && river_mishap(river, 20)) { /* a crash between the two */
+        for (uint32_t i = 0; i < node->write_count; i++)
+            apply(river, node, &node->writes[i], false);
+        river_node_crash(river, index);
+        return;
+    }
+    for (uint32_t i = 0; i < node->write_count && !fails; i++)
+        apply(river, node, &node->writes[i], true);
+    node->write_count = 0;
+    river->report->commits++;
+    agg_intake_step(node->core, &(struct agg_event){.kind = fails ? AGG_EVENT_FAILED : AGG_EVENT_COMMITTED},
+                    &river->agg_actions);
+    carry_out(river, index, NULL);
+}
+
+void river_node_start(struct river *river, uint32_t index)
+{
+    struct river_node *node = &river->nodes[index];
+    struct agg_intake_conf conf = {
+        .epoch = river->map->epoch, .owned = node->owned, .lanes_most = AGG_INTAKE_LANES_LEAST, .busy_retry_ms = 200};
+    if (agg_intake_create(&conf, &node->core) < 0) river_complain(river, "no memory");
+}
+
+void river_node_crash(struct river *river, uint32_t index)
+{
+    struct river_node *node = &river->nodes[index];
+    river->report->repeats += agg_intake_fates(node->core)[AGG_FATE_duplicate];
+    agg_intake_destroy(node->core);
+    node->core = NULL;
+    node->write_count = 0;
+}

@@ -1,0 +1,49 @@
+/**
+ * A whole river in one process: the delivery cores of agents, brokers and aggregators over a network that loses, repeats,
+ * delays and reorders, with crashes of everybody, under a hand-set clock. All chance comes from the seed, so a run can be
+ * repeated step by step.
+ *
+ * What is durable is kept over crashes and nothing else: an agent's synced records and its last written position, an
+ * aggregator's committed batches and marks; a broker has nothing. After a stormy phase the sky clears, everything is
+ * started again, and the spools must drain. Then each owner must have each accepted batch exactly once.
+ */
+#ifndef WEIR_TESTS_SUPPORT_RIVER_RIVER_H
+#define WEIR_TESTS_SUPPORT_RIVER_RIVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** A rule that is broken on purpose, to see that the checks have teeth. */
+enum river_mutant {
+    RIVER_SOUND,
+    RIVER_ACK_BEFORE_COMMIT,    /* an aggregator acknowledges what its running write may still lose */
+    RIVER_MARK_APART,           /* batch and mark are not one write */
+    RIVER_GAP_ACCEPTED,         /* an aggregator takes batches out of order */
+    RIVER_FIRST_OWNER_SUFFICES, /* a broker takes the first owner's answer for all of them */
+    RIVER_SENT_BEFORE_SYNC,     /* an agent sends what a crash can still take back */
+    RIVER_RELEASED_WHEN_SENT,   /* an agent forgets what it has sent */
+    RIVER_MUTANTS
+};
+
+const char *river_mutant_name(enum river_mutant mutant);
+
+struct river_report {
+    bool sound;
+    char complaint[200]; /* what was broken, and when */
+    uint64_t trace;      /* hash over everything that happened, in order */
+    int64_t lasted_ms;   /* of the hand-set clock */
+    uint64_t accepted;   /* batches synced by an agent and not dropped by its spool */
+    uint64_t dropped;    /* batches that became a LOSS record */
+    uint64_t parcels;
+    uint64_t parcels_lost;
+    uint64_t parcels_repeated;
+    uint64_t crashes;
+    uint64_t commits;
+    uint64_t repeats; /* batches that an aggregator had already */
+    uint64_t resent;  /* records that agents sent again */
+};
+
+/** Run one seed to its end, or to the first thing that is not as it must be. */
+void river_run(uint64_t seed, enum river_mutant mutant, struct river_report *out);
+
+#endif
