@@ -289,7 +289,7 @@ static int open_store(struct aggregator *aggregator, struct weir_why *why)
     snprintf(path, sizeof path, "%s/db", conf->state);
     uint64_t buffer = conf->memory_bytes / 4;
     struct agg_store_conf store = {.path = path,
-                                   .cache_bytes = conf->memory_bytes * 3 / 8,
+                                   .cache_bytes = conf->memory_bytes / 4,
                                    .buffer_bytes = buffer < BUFFER_MOST ? buffer : BUFFER_MOST,
                                    .log_bytes = LOG_BYTES,
                                    .background = (uint32_t)conf->store_threads};
@@ -301,7 +301,7 @@ static int open_store(struct aggregator *aggregator, struct weir_why *why)
     struct agg_roller_conf roller = {.store = aggregator->store,
                                      .metrics = aggregator->metrics,
                                      .seed = seed,
-                                     .memory_bytes = conf->memory_bytes / 4,
+                                     .memory_bytes = conf->memory_bytes * 3 / 8,
                                      .minutes_ms = conf->rollup_flush_ms,
                                      .hours_ms = conf->rollup_hour_flush_ms,
                                      .pause_ms = conf->rollup_pause_ms};

@@ -591,10 +591,10 @@ size_t agg_roll_rows(const struct agg_roll *roll, enum agg_tier tier)
     return table_rows(&roll->tier[tier]);
 }
 
-/** Tables grow by doubling, so that a row takes up to two slots. */
+/** Tables grow by doubling at 7/8: a row takes one and a half slots on average. */
 static size_t bytes_in_use(const struct weir_table *table)
 {
-    return table->count * (table->slot_size + 1) * 2;
+    return table->count * (table->slot_size + 1) * 3 / 2;
 }
 
 size_t agg_roll_bytes(const struct agg_roll *roll, enum agg_tier tier)
@@ -818,7 +818,8 @@ static void sort_ties(struct agg_roll *roll, struct tier *tier, size_t count)
 static int give_row(const struct stored_row *stored, const struct agg_roll_sink *sink)
 {
     uint8_t value[AGG_ROW_BYTES_MOST];
-    size_t size = agg_row_encode(&stored->row, value);
+    bool source = stored->key[2] == AGG_TABLE_SOURCE;
+    size_t size = source ? agg_row_encode(&stored->row, value) : agg_counts_encode(&stored->row.counts, value);
     return sink->row(sink->ctx, weir_view_of(stored->key, stored->key_size), weir_view_of(value, size));
 }
 
@@ -844,8 +845,8 @@ int agg_roll_emit(struct agg_roll *roll, enum agg_tier which, const struct agg_r
     radix_sort(roll, count);
     sort_ties(roll, tier, count);
 
-    struct stored_row row, next;
-    read_row(tier, &roll->sorted[0], &row);
+    struct stored_row rows[2], *row = &rows[0], *next = &rows[1];
+    read_row(tier, &roll->sorted[0], row);
     uint32_t shard = UINT32_MAX;
     for (size_t i = 0; i < count; i++) {
         if (i + FETCH_AHEAD < count) {
@@ -860,15 +861,17 @@ int agg_roll_emit(struct agg_roll *roll, enum agg_tier which, const struct agg_r
         }
         bool is_last = i + 1 == count;
         if (!is_last) {
-            read_row(tier, &roll->sorted[i + 1], &next);
-            if (compare_keys(&row, &next) == 0) { /* sampled and not: one row */
-                agg_row_add(&next.row, &row.row);
+            read_row(tier, &roll->sorted[i + 1], next);
+            if (compare_keys(row, next) == 0) { /* sampled and not: one row */
+                agg_row_add(&next->row, &row->row);
                 continue;
             }
         }
-        rc = give_row(&row, sink);
+        rc = give_row(row, sink);
         if (rc < 0) return rc;
-        if (!is_last) row = next;
+        struct stored_row *given = row;
+        row = next;
+        next = given;
     }
     return 0;
 }

@@ -62,6 +62,17 @@ struct agg_roller {
     struct weir_log_limit log_limit;
 };
 
+/* Hours stay in memory longer than minutes, and gain more by it: every writing repeats their rows. */
+static size_t minutes_most(const struct agg_roller *roller)
+{
+    return roller->conf.memory_bytes / 3;
+}
+
+static size_t hours_most(const struct agg_roller *roller)
+{
+    return roller->conf.memory_bytes / 3 * 2;
+}
+
 /* --- writing rows --- */
 
 struct out {
@@ -140,8 +151,7 @@ static int fold(struct agg_roller *roller, const struct agg_place upto[WEIR_SHAR
 /** Write the hours if they take much memory. Failing is no reason to stop: they stay, and are tried again. */
 static void relieve_hours(struct agg_roller *roller)
 {
-    if (agg_roll_bytes(roller->roll, AGG_TIER_1H) > roller->conf.memory_bytes / 2)
-        (void)write_rows(roller, AGG_TIER_1H);
+    if (agg_roll_bytes(roller->roll, AGG_TIER_1H) > hours_most(roller)) (void)write_rows(roller, AGG_TIER_1H);
 }
 
 /** Stored hours never reach further than stored minutes: what lies between the marks is read back for the hours alone. */
@@ -268,7 +278,7 @@ static int after_block(struct agg_roller *roller, const struct agg_place *place)
     roller->rolled[AGG_TIER_1M][place->shard] = *place;
     size_t bytes = agg_roll_bytes(roller->roll, AGG_TIER_1M);
     weir_metrics_set(roller->conf.metrics, AGG_COUNT_rollup_bytes, bytes + agg_roll_bytes(roller->roll, AGG_TIER_1H));
-    if (bytes > roller->conf.memory_bytes / 2) (void)write_minutes(roller); /* add_block waits when it failed */
+    if (bytes > minutes_most(roller)) (void)write_minutes(roller); /* add_block waits when it failed */
     return 0;
 }
 
@@ -286,7 +296,7 @@ static int catch_up_shard(struct agg_roller *roller, const struct agg_place *upt
 static int after_hour_block(struct agg_roller *roller, const struct agg_place *place)
 {
     roller->reread[place->shard] = *place;
-    if (agg_roll_bytes(roller->roll, AGG_TIER_1M) <= roller->conf.memory_bytes / 2) return 0;
+    if (agg_roll_bytes(roller->roll, AGG_TIER_1M) <= minutes_most(roller)) return 0;
     int rc = fold(roller, roller->reread);
     if (rc < 0) return rc;
     agg_roll_clear(roller->roll, AGG_TIER_1M);

@@ -14,7 +14,6 @@
 
 enum {
     LZ4 = rocksdb_lz4_compression,
-    ZSTD = rocksdb_zstd_compression,
     NOTHING = rocksdb_no_compression,
     BLOB_LEAST_BYTES = 1024, /* smaller batches stay among the keys */
     BLOB_FILE_BYTES = 64 << 20,
@@ -24,6 +23,7 @@ enum {
     LOG_FILE_BYTES = 4 << 20,
     LOG_FILES = 4,
     BLOCK_BYTES = 16 << 10,
+    ROLLUP_FILES_MERGE = 12,
     ROLLUP_FILES_SLOW = 40,
     ROLLUP_FILES_STOP = 60,
     DURABILITIES = AGG_LOGGED + 1
@@ -183,7 +183,6 @@ static void set_family(rocksdb_options_t *options, enum agg_family family, const
     rocksdb_options_set_write_buffer_size(options, conf->buffer_bytes);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
     rocksdb_options_set_compression(options, family == AGG_FAMILY_FLOWS ? NOTHING : LZ4);
-    rocksdb_options_set_bottommost_compression(options, family == AGG_FAMILY_FLOWS ? NOTHING : ZSTD);
     if (family == AGG_FAMILY_FLOWS) {
         rocksdb_options_set_enable_blob_files(options, 1);
         rocksdb_options_set_min_blob_size(options, BLOB_LEAST_BYTES);
@@ -193,6 +192,7 @@ static void set_family(rocksdb_options_t *options, enum agg_family family, const
     }
     if (family == AGG_FAMILY_ROLLUP_1M || family == AGG_FAMILY_ROLLUP_1H) {
         /* Rows come as files of their own: more of them may wait before batches are held up for it. */
+        rocksdb_options_set_level0_file_num_compaction_trigger(options, ROLLUP_FILES_MERGE);
         rocksdb_options_set_level0_slowdown_writes_trigger(options, ROLLUP_FILES_SLOW);
         rocksdb_options_set_level0_stop_writes_trigger(options, ROLLUP_FILES_STOP);
         rocksdb_options_set_merge_operator(
@@ -225,7 +225,6 @@ int agg_store_open(const struct agg_store_conf *conf, struct agg_store **ret, st
     store->bulk_options = rocksdb_options_create();
     set_common(store->bulk_options, conf);
     set_family(store->bulk_options, AGG_FAMILY_ROLLUP_1M, conf, store->cache);
-    rocksdb_options_set_bottommost_compression(store->bulk_options, LZ4);
     for (int d = 0; d < DURABILITIES; d++)
         store->write_options[d] = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(store->write_options[AGG_SYNCED], 1);

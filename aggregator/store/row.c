@@ -110,6 +110,19 @@ size_t agg_row_encode(const struct agg_row *row, uint8_t out[AGG_ROW_BYTES_MOST]
     return (size_t)(at - out);
 }
 
+size_t agg_counts_encode(const struct weir_counts *counts, uint8_t out[AGG_ROW_BYTES_MOST])
+{
+    bool plain = counts->scaled_packets == counts->packets && counts->scaled_bytes == counts->bytes;
+    if (!plain || counts->flows == 0 || counts->packets == 0 || counts->bytes == 0) {
+        struct agg_row row = {.counts = *counts};
+        return agg_row_encode(&row, out);
+    }
+    uint8_t *at = put_varint(out, 1u << FLOWS | 1u << PACKETS | 1u << BYTES);
+    at = put_varint(at, counts->flows);
+    at = put_varint(at, counts->packets);
+    return (size_t)(put_varint(at, counts->bytes) - out);
+}
+
 void agg_row_add(const struct agg_row *from, struct agg_row *into)
 {
     weir_counts_add(&into->counts, &from->counts);

@@ -43,6 +43,9 @@ void agg_row_add(const struct agg_row *from, struct agg_row *into);
 /** Write a row; returns its size. A field that is 0 costs nothing. */
 size_t agg_row_encode(const struct agg_row *row, uint8_t out[AGG_ROW_BYTES_MOST]);
 
+/** The same for a row that has nothing but @counts: those of most tables. */
+size_t agg_counts_encode(const struct weir_counts *counts, uint8_t out[AGG_ROW_BYTES_MOST]);
+
 /** Add an encoded row to @into. WEIR_EFORMAT: it is none, @into is undefined. Fields of newer versions are refused. */
 int agg_row_decode_add(struct weir_view value, struct agg_row *into);
 

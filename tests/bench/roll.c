@@ -17,7 +17,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HOSTS = 5000, PEERS = 20000, GROUP = 8, SHARD = 17, FLUSH_MS = 30000 };
+enum {
+    HOSTS = 5000,
+    PEERS = 20000,
+    GROUP = 8,
+    SHARD = 17,
+    FLUSH_MS = 30000,
+    MINUTES_BYTES = 64 << 20,
+    HOURS_BYTES = 128 << 20 /* as with 512 MiB */
+};
 
 static uint64_t seed = 88172645463325252ull;
 
@@ -69,10 +77,10 @@ static struct weir_flow flow_at(int64_t now_ms)
                               .proto = port == 53 || port == 123 ? 17 : 6};
 }
 
-static double cpu_s(void)
+static double cpu_s(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
@@ -173,13 +181,14 @@ int main(int argc, char **argv)
     struct agg_write *write = NULL;
     must(agg_write_create(&write), "write");
 
-    double commit = 0, decode = 0, add = 0, fold = 0, emit = 0, begin = cpu_s(), wall = (double)weir_mono_us();
+    double commit = 0, decode = 0, add = 0, fold = 0, emit = 0, begin = cpu_s(CLOCK_PROCESS_CPUTIME_ID),
+           wall = (double)weir_mono_us();
     uint64_t groups = 0, minute_rows = 0, hour_rows = 0;
     int64_t flushed_ms = begin_ms;
     struct weir_buf entry = WEIR_BUF_INIT;
     for (size_t i = 0; i < batches; i += GROUP) {
         size_t end = i + GROUP < batches ? i + GROUP : batches;
-        double t = cpu_s();
+        double t = cpu_s(CLOCK_THREAD_CPUTIME_ID);
         for (size_t j = i; j < end; j++) {
             struct agg_place place = {
                 .shard = SHARD, .hour = (uint32_t)(encoded[j].received_ms / 3600000), .number = j};
@@ -200,16 +209,16 @@ int main(int argc, char **argv)
         must(agg_store_write(store, write, AGG_SYNCED, &why), why.text);
         agg_write_clear(write);
         groups++;
-        commit += cpu_s() - t;
+        commit += cpu_s(CLOCK_THREAD_CPUTIME_ID) - t;
         for (size_t j = i; j < end; j++) {
-            t = cpu_s();
+            t = cpu_s(CLOCK_THREAD_CPUTIME_ID);
             must(weir_batch_decode(decoder, &encoded[j].header,
                                    weir_view_of(encoded[j].bytes.data + encoded[j].header_bytes,
                                                 encoded[j].bytes.size - encoded[j].header_bytes),
                                    agg_roll_columns, batch),
                  "decode");
-            decode += cpu_s() - t;
-            t = cpu_s();
+            decode += cpu_s(CLOCK_THREAD_CPUTIME_ID) - t;
+            t = cpu_s(CLOCK_THREAD_CPUTIME_ID);
             struct agg_roll_batch of = {.shard = SHARD,
                                         .commit_ms = encoded[j].received_ms,
                                         .site = "fra1",
@@ -217,19 +226,21 @@ int main(int argc, char **argv)
                                         .header = &encoded[j].header,
                                         .batch = batch};
             must(agg_roll_add(roll, &of), "roll");
-            add += cpu_s() - t;
+            add += cpu_s(CLOCK_THREAD_CPUTIME_ID) - t;
         }
-        if (encoded[end - 1].received_ms - flushed_ms < FLUSH_MS && end < batches) continue;
+        bool due = encoded[end - 1].received_ms - flushed_ms >= FLUSH_MS || end == batches;
+        if (!due && agg_roll_bytes(roll, AGG_TIER_1M) < MINUTES_BYTES) continue;
         flushed_ms = encoded[end - 1].received_ms;
-        t = cpu_s();
+        t = cpu_s(CLOCK_THREAD_CPUTIME_ID);
         must(agg_roll_fold(roll), "fold");
-        fold += cpu_s() - t;
-        t = cpu_s();
+        fold += cpu_s(CLOCK_THREAD_CPUTIME_ID) - t;
+        t = cpu_s(CLOCK_THREAD_CPUTIME_ID);
         minute_rows += write_rows(store, roll, AGG_TIER_1M);
-        if (end == batches) hour_rows = write_rows(store, roll, AGG_TIER_1H);
-        emit += cpu_s() - t;
+        if (end == batches || agg_roll_bytes(roll, AGG_TIER_1H) > HOURS_BYTES)
+            hour_rows += write_rows(store, roll, AGG_TIER_1H);
+        emit += cpu_s(CLOCK_THREAD_CPUTIME_ID) - t;
     }
-    double total = cpu_s() - begin;
+    double total = cpu_s(CLOCK_PROCESS_CPUTIME_ID) - begin;
     wall = ((double)weir_mono_us() - wall) * 1e-6;
     struct agg_store_stats stats;
     agg_store_stats(store, &stats);
