@@ -3,15 +3,19 @@
 
 enum { HEADER_BYTES = 16, SET_HEADER_BYTES = 4, SET_TEMPLATES = 2, SET_OPTIONS = 3, SET_LEAST_DATA = 256 };
 
-/** Decode the sets behind the header; counts data records, options included. */
+/**
+ * Decode the sets that begin before @end; counts data records, options included. A last set that runs past the end of
+ * its message but not past the datagram is taken as it is: there are exporters that do not count its padding.
+ */
 static enum agent_refusal decode_sets(struct agent_decoder *decoder, struct agent_domain *domain, struct weir_cursor c,
-                                      const struct agent_gather_note *note, const struct agent_clock *clock,
-                                      uint64_t *records, bool *uncertain)
+                                      const uint8_t *end, const struct agent_gather_note *note,
+                                      const struct agent_clock *clock, uint64_t *records, bool *uncertain)
 {
     enum agent_refusal first = AGENT_REFUSAL_NONE;
-    while (weir_cursor_left(&c) >= SET_HEADER_BYTES) {
+    while (end - c.at >= SET_HEADER_BYTES) {
         uint16_t id = weir_cursor_u16(&c);
         uint16_t bytes = weir_cursor_u16(&c);
+        if (id == 0 && bytes == 0) break; /* zeros behind the last set */
         if (bytes < SET_HEADER_BYTES || bytes - SET_HEADER_BYTES > (int)weir_cursor_left(&c)) {
             *uncertain = true;
             return first == AGENT_REFUSAL_NONE ? AGENT_REFUSAL_set_length : first;
@@ -43,7 +47,6 @@ enum agent_refusal agent_ipfix_decode(struct agent_decoder *decoder, const struc
     uint32_t domain_id = weir_cursor_u32(&c);
     if (c.ran_out || length < HEADER_BYTES) return AGENT_REFUSAL_short;
     if (length > datagram.size) return AGENT_REFUSAL_truncated;
-    c.end = datagram.data + length;
 
     enum agent_refusal refusal = AGENT_REFUSAL_NONE;
     struct agent_domain *domain =
@@ -56,7 +59,7 @@ enum agent_refusal agent_ipfix_decode(struct agent_decoder *decoder, const struc
     struct agent_gather_note note = {WEIR_PROTOCOL_IPFIX, received_ms, clock.export_ms};
     uint64_t records = 0;
     bool uncertain = false;
-    refusal = decode_sets(decoder, domain, c, &note, &clock, &records, &uncertain);
+    refusal = decode_sets(decoder, domain, c, datagram.data + length, &note, &clock, &records, &uncertain);
 
     struct agent_order order = {.first = sequence,
                                 .units = (uint32_t)records,

@@ -24,6 +24,7 @@ enum agent_refusal agent_netflow9_decode(struct agent_decoder *decoder, const st
     while (weir_cursor_left(&c) >= SET_HEADER_BYTES) {
         uint16_t id = weir_cursor_u16(&c);
         uint16_t bytes = weir_cursor_u16(&c);
+        if (id == 0 && bytes == 0) break; /* zeros behind the last set */
         if (bytes < SET_HEADER_BYTES || bytes - SET_HEADER_BYTES > (int)weir_cursor_left(&c)) {
             if (first == AGENT_REFUSAL_NONE) first = AGENT_REFUSAL_set_length;
             break;

@@ -221,6 +221,20 @@ static void messages_that_lie_about_their_length_are_refused(void **state)
     assert_int_equal(INPUT_COUNT(&input, refused_ipfix_short), 2);
 }
 
+static void a_last_set_that_the_message_does_not_quite_hold_is_taken(void **state)
+{
+    (void)state;
+    /* the length leaves out the two bytes of padding that the set counts; then zeros fill the datagram */
+    assert_int_equal(input_take(&input,
+                                input_hex(&buf, HEADER("0026", "00000000") "0002 000c 0100 0001 0001 0004"
+                                                                           "0100 000c 00000007 00000008"),
+                                1),
+                     AGENT_REFUSAL_NONE);
+    assert_int_equal(input_flush(&input), 2);
+    assert_int_equal(take(HEADER("0000", "00000002") "0100 0008 00000009 0000 0000 0000 0000"), AGENT_REFUSAL_NONE);
+    assert_int_equal(input_flush(&input), 3);
+}
+
 static void a_set_with_a_reserved_id_is_skipped(void **state)
 {
     (void)state;
@@ -286,6 +300,7 @@ int main(void)
         TEST(withdrawals_forget_one_template_or_all_of_a_kind),
         TEST(sequence_numbers_count_data_records_with_options),
         TEST(messages_that_lie_about_their_length_are_refused),
+        TEST(a_last_set_that_the_message_does_not_quite_hold_is_taken),
         TEST(a_set_with_a_reserved_id_is_skipped),
         TEST(a_set_larger_than_a_batch_fills_several),
         TEST(a_decoder_that_finds_no_memory_refuses_and_goes_on),
