@@ -280,22 +280,33 @@ static inline void store_v4(struct weir_ip *out, uint32_t network_order)
     memcpy(out, half, sizeof half);
 }
 
+/** No address yet: neither of IPv6 nor of IPv4. */
+static inline bool is_unset(const struct weir_ip *ip)
+{
+    static const struct weir_ip none;
+    static const struct weir_ip none_v4 = {{[10] = 0xff, [11] = 0xff}};
+    return weir_ip_equal(ip, &none) || weir_ip_equal(ip, &none_v4);
+}
+
+/** Of both families the first that has an address counts: of a tunnel the outer, as with the fields beside it. */
+INLINED void merge_ip(struct values values, bool v6, struct weir_ip *out)
+{
+    EACH_ROW(values)
+    {
+        const struct weir_ip ip = v6 ? weir_ip_from_v6(AT) : weir_ip_from_v4(AT);
+        if (is_unset(&out[i]) && !is_unset(&ip)) out[i] = ip;
+    }
+}
+
 INLINED void run_ip(struct values values, bool v6, bool merges, void *to)
 {
-    static const struct weir_ip zero;
     struct weir_ip *restrict out = to;
-    if (v6) {
+    if (merges) {
+        merge_ip(values, v6, out);
+    } else if (v6) {
         EACH_ROW(values)
         {
-            const uint8_t *at = AT;
-            if (!merges || memcmp(at, &zero, sizeof zero) != 0) memcpy(&out[i], at, sizeof out[i]);
-        }
-    } else if (merges) {
-        EACH_ROW(values)
-        {
-            uint32_t four;
-            memcpy(&four, AT, sizeof four);
-            if (four != 0) store_v4(&out[i], four);
+            memcpy(&out[i], AT, sizeof out[i]);
         }
     } else {
         EACH_ROW(values)

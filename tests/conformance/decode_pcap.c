@@ -1,6 +1,7 @@
 /**
- * weir-decode-pcap FILE...: what the decoders make of captures, one line of JSON each: flows, options records, sums,
- * refusals. The conformance tests compare it with independent decoders.
+ * weir-decode-pcap [--flows] FILE...: what the decoders make of captures, one line of JSON each: flows, options records,
+ * sums, refusals. With --flows a line for each flow comes before it. The conformance tests compare both with independent
+ * decoders.
  */
 #include "agent/decode/decode.h"
 #include "console/cli/pcap.h"
@@ -11,10 +12,23 @@
 
 struct sums {
     struct agent_pool *pool;
+    bool shows_flows;
     uint64_t flows;
     uint64_t packets;
     uint64_t bytes;
 };
+
+static void print_flow(const struct weir_flow *flow)
+{
+    char src[WEIR_IP_TEXT];
+    char dst[WEIR_IP_TEXT];
+    printf("{\"src_ip\":\"%s\",\"dst_ip\":\"%s\",\"src_port\":%u,\"dst_port\":%u,\"proto\":%u,\"bytes\":%" PRIu64
+           ",\"packets\":%" PRIu64 ",\"if_in\":%u,\"if_out\":%u,\"tos\":%u,\"tcp_flags\":%u,\"src_as\":%u,\"dst_as\":%u"
+           ",\"src_mask\":%u,\"dst_mask\":%u,\"t_first\":%" PRId64 ",\"t_last\":%" PRId64 ",\"sampling\":%u}\n",
+           weir_ip_format(&flow->src_ip, src), weir_ip_format(&flow->dst_ip, dst), flow->src_port, flow->dst_port,
+           flow->proto, flow->bytes, flow->packets, flow->if_in, flow->if_out, flow->tos, flow->tcp_flags, flow->src_as,
+           flow->dst_as, flow->src_mask, flow->dst_mask, flow->start_ms, flow->end_ms, flow->sampling_one_in);
+}
 
 static int add_up(void *ctx, struct weir_batch **batch_p)
 {
@@ -23,6 +37,11 @@ static int add_up(void *ctx, struct weir_batch **batch_p)
     sums->flows += totals.flows;
     sums->packets += totals.packets;
     sums->bytes += totals.bytes;
+    for (uint32_t i = 0; sums->shows_flows && i < (*batch_p)->count; i++) {
+        struct weir_flow flow;
+        weir_batch_get(*batch_p, i, &flow);
+        print_flow(&flow);
+    }
     agent_pool_give(sums->pool, batch_p);
     return 0;
 }
@@ -49,7 +68,7 @@ static uint64_t sum_of(const struct agent_decode_counts *counts, int first, int 
     return sum;
 }
 
-static int decode(const char *path)
+static int decode(const char *path, bool shows_flows)
 {
     struct weir_view capture = read_file(path);
     struct pcap pcap;
@@ -57,7 +76,7 @@ static int decode(const char *path)
         fprintf(stderr, "weir-decode-pcap: %s is no capture\n", path);
         return 1;
     }
-    struct sums sums = {0};
+    struct sums sums = {.shows_flows = shows_flows};
     struct agent_gather *gather = NULL;
     struct agent_decoder *decoder = NULL;
     struct agent_gather_conf gather_conf = AGENT_GATHER_DEFAULTS;
@@ -101,7 +120,8 @@ static int decode(const char *path)
 int main(int argc, char **argv)
 {
     int rc = 0;
-    for (int i = 1; i < argc; i++)
-        rc |= decode(argv[i]);
+    bool shows_flows = argc > 1 && strcmp(argv[1], "--flows") == 0;
+    for (int i = shows_flows ? 2 : 1; i < argc; i++)
+        rc |= decode(argv[i], shows_flows);
     return rc;
 }

@@ -108,13 +108,16 @@ static void addresses_of_both_families_in_one_template_give_the_one_that_is_ther
 {
     (void)state;
     take(HEADER("0000", "00000000") "0002 0010 0100 0002 0008 0004 001b 0010"
-                                    "0100 002c 00000000 20010db8000000000000000000000001"
-                                    "0a000001 00000000000000000000000000000000");
+                                    "0100 0040 00000000 20010db8000000000000000000000001"
+                                    "0a000001 00000000000000000000000000000000"
+                                    "0a000002 20010db8000000000000000000000002");
     char text[WEIR_IP_TEXT];
     struct weir_flow flow = input_flow(&input, 0);
     assert_string_equal(weir_ip_format(&flow.src_ip, text), "2001:db8::1");
     flow = input_flow(&input, 1);
     assert_string_equal(weir_ip_format(&flow.src_ip, text), "10.0.0.1");
+    flow = input_flow(&input, 2); /* a tunnel: the outer comes first */
+    assert_string_equal(weir_ip_format(&flow.src_ip, text), "10.0.0.2");
 }
 
 static void delta_counts_go_before_total_counts_wherever_they_stand(void **state)
