@@ -75,7 +75,7 @@ static void rows_of_a_batch_and_single_flows_have_the_same_values(void **state)
     (void)state;
     struct weir_batch *batch = NULL;
     assert_int_equal(weir_batch_create(8, &batch), 0);
-    struct weir_flow flows[3] = {
+    struct weir_flow flows[4] = {
         {.src_ip = ip_of("10.0.0.1"),
          .dst_ip = ip_of("10.0.0.2"),
          .src_port = 40000,
@@ -90,8 +90,9 @@ static void rows_of_a_batch_and_single_flows_have_the_same_values(void **state)
          .dst_port = 0x0800,
          .proto = 1,
          .src_mac = 0xffeeddccbbaaull},
+        {.src_ip = ip_of("2001:db8::2"), .dst_ip = ip_of("2001:db8::1"), .icmp_type_code = 129 << 8, .proto = 58},
     };
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         assert_int_equal(weir_batch_append(batch, &flows[i]), 0);
     struct weir_where where = {.source = {.exporter = ip_of("192.0.2.1"), .domain = 9},
                                .protocol = WEIR_PROTOCOL_IPFIX,
@@ -99,10 +100,10 @@ static void rows_of_a_batch_and_single_flows_have_the_same_values(void **state)
                                .site_number = 3};
     for (int dim = 0; dim < WEIR_DIM_COUNT; dim++) {
         if (weir_dims[dim].origin == WEIR_DIM_EITHER) continue;
-        union weir_value rows[3];
+        union weir_value rows[4];
         memset(rows, 0xee, sizeof rows);
-        weir_dim_of_rows(dim, batch, &where, 0, 3, rows);
-        for (int i = 0; i < 3; i++) {
+        weir_dim_of_rows(dim, batch, &where, 0, 4, rows);
+        for (int i = 0; i < 4; i++) {
             union weir_value values[2];
             memset(values, 0xee, sizeof values);
             assert_int_equal(weir_dim_of_flow(dim, &flows[i], &where, values), 1);
