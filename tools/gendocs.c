@@ -111,17 +111,17 @@ static void labels(const struct weir_metric_row *row)
     printf("`%s%s%s%s`", row->labels, sep, row->each == NULL ? "" : row->each, row->each == NULL ? "" : "=...");
 }
 
-static void metric_table(const struct weir_program *program)
+static void metric_table(const char *of, const struct weir_metric_row *rows, size_t count)
 {
     static const char *const kinds[] = {[WEIR_METRIC_COUNTER] = "counter", [WEIR_METRIC_GAUGE] = "gauge"};
-    printf("\n## %s\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n", program->name);
-    for (size_t i = 0; i < program->metric_count;) {
-        const struct weir_metric_row *row = &program->metric_rows[i];
+    printf("\n## %s\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n", of);
+    for (size_t i = 0; i < count;) {
+        const struct weir_metric_row *row = &rows[i];
         printf("| `%s` | %s | ", row->name, kinds[row->kind]);
         size_t next = i;
-        for (; next < program->metric_count && strcmp(program->metric_rows[next].name, row->name) == 0; next++) {
+        for (; next < count && strcmp(rows[next].name, row->name) == 0; next++) {
             if (next > i) printf("<br>");
-            labels(&program->metric_rows[next]);
+            labels(&rows[next]);
         }
         printf(" | ");
         cell(row->help);
@@ -139,8 +139,9 @@ static void print_metrics(void)
            "with the\n"
            "process. At each stage *received = passed + dropped, by reason*. Every program also says\n"
            "`weir_build_info{program,version} 1`.\n");
+    metric_table("every program", weir_daemon_counter_rows, WEIR_DAEMON_COUNTERS);
     for (size_t i = 0; i < PROGRAMS; i++)
-        metric_table(programs[i]);
+        metric_table(programs[i]->name, programs[i]->metric_rows, programs[i]->metric_count);
 }
 
 int main(int argc, char **argv)

@@ -18,6 +18,13 @@
 
 enum { EXIT_USAGE = 2, DRAIN_CHECK_MS = 20, STATUS_LINE_MS = 5000, TEARDOWN_S = 5 };
 
+const struct weir_metric_row weir_daemon_counter_rows[WEIR_DAEMON_COUNTERS] = {
+#define METRIC(id, type, family, sample, text) \
+    {.name = family, .labels = sample, .help = text, .kind = WEIR_METRIC_##type},
+#include "common/daemon/counters.def"
+#undef METRIC
+};
+
 /** A running daemon. */
 struct running {
     const struct weir_program *program;
@@ -25,7 +32,8 @@ struct running {
     void *conf;
     void *self;
     struct weir_loop *loop;
-    struct weir_metrics metrics;
+    struct weir_metrics metrics; /* the program's */
+    struct weir_metrics common;  /* of counters.def here */
     struct weir_daemon daemon;
     struct weir_http *status;
     int signals;
@@ -124,12 +132,14 @@ static void reload(struct running *run)
     }
     if (rc < 0) {
         unload(run, fresh);
+        weir_metrics_add(&run->common, WEIR_DAEMON_COUNT_reload_refused, 1);
         weir_log(WEIR_LOG_ERROR, "reload.refused", "reason=%s", weir_log_quote(why.text, quoted, sizeof quoted));
     } else {
         void *old = run->conf;
         run->conf = fresh;
         unload(run, old);
         apply_log_level(run);
+        weir_metrics_add(&run->common, WEIR_DAEMON_COUNT_reload_done, 1);
         weir_log(WEIR_LOG_INFO, "reload.done", "config=%s", run->config);
     }
     sd_notify(0, "READY=1");
@@ -210,6 +220,7 @@ static void on_status(void *ctx, const struct weir_http_request *request, struct
                         "# HELP weir_build_info The version that runs.\n# TYPE weir_build_info gauge\n"
                         "weir_build_info{program=\"%s\",version=\"" WEIR_VERSION "\"} 1\n",
                         program->name);
+        weir_metrics_print(&run->common, NULL, NULL, &reply->body);
         if (created && program->refresh != NULL) program->refresh(run->self);
         weir_metrics_print(&run->metrics, created ? program->each : NULL, run->self, &reply->body);
     } else {
@@ -249,6 +260,7 @@ static int start(struct running *run, struct weir_why *why)
     rc = weir_loop_create(&run->loop);
     if (rc < 0) return weir_why_set(why, rc, "main loop: %s", weir_err_text(rc));
     rc = weir_metrics_init(&run->metrics, program->metric_rows, program->metric_count);
+    if (rc == 0) rc = weir_metrics_init(&run->common, weir_daemon_counter_rows, WEIR_DAEMON_COUNTERS);
     if (rc < 0) return weir_why_set(why, rc, "out of memory");
     run->daemon = (struct weir_daemon){.loop = run->loop, .metrics = &run->metrics};
     rc = start_status(run, why);

@@ -57,6 +57,16 @@ struct weir_program {
     void (*destroy)(void *self);
 };
 
+enum weir_daemon_counter {
+#define METRIC(id, kind, name, labels, help) WEIR_DAEMON_COUNT_##id,
+#include "common/daemon/counters.def"
+#undef METRIC
+    WEIR_DAEMON_COUNTERS
+};
+
+/** What every daemon counts beside its own: WEIR_DAEMON_COUNTERS rows of common/daemon/counters.def. */
+extern const struct weir_metric_row weir_daemon_counter_rows[WEIR_DAEMON_COUNTERS];
+
 /** The whole of main(). Returns the exit status: 0, 1 the configuration or the start failed, 2 usage. */
 int weir_program_main(int argc, char **argv, const struct weir_program *program);
 
