@@ -21,19 +21,21 @@ void weir_hash128(const void *data, size_t size, uint8_t out[16])
     memcpy(out, canonical.digest, sizeof canonical.digest);
 }
 
-static uint32_t crc32c_by_table(uint32_t crc, const uint8_t *at, size_t size)
+uint32_t weir_crc32c_by_table(uint32_t crc, const void *data, size_t size)
 {
+    const uint8_t *at = data;
     /* One nibble at a time: 16 entries need no initialisation race and no 1 KiB of cache. */
     static const uint32_t nibble[16] = {
         0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
         0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
     };
+    crc = ~crc;
     for (size_t i = 0; i < size; i++) {
         crc ^= at[i];
         crc = crc >> 4 ^ nibble[crc & 15];
         crc = crc >> 4 ^ nibble[crc & 15];
     }
-    return crc;
+    return ~crc;
 }
 
 #if defined(__x86_64__)
@@ -54,9 +56,8 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_by_sse42(uint32_t crc, 
 
 uint32_t weir_crc32c(uint32_t crc, const void *data, size_t size)
 {
-    crc = ~crc;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("sse4.2")) return ~crc32c_by_sse42(crc, data, size);
+    if (__builtin_cpu_supports("sse4.2")) return ~crc32c_by_sse42(~crc, data, size);
 #endif
-    return ~crc32c_by_table(crc, data, size);
+    return weir_crc32c_by_table(crc, data, size);
 }

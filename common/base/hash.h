@@ -17,4 +17,7 @@ void weir_hash128(const void *data, size_t size, uint8_t out[16]);
 /** CRC32C (Castagnoli, RFC 3720 12.1), continuing from @crc; begin with 0. Uses SSE4.2 where the machine has it. */
 uint32_t weir_crc32c(uint32_t crc, const void *data, size_t size);
 
+/** The same without SSE4.2. */
+uint32_t weir_crc32c_by_table(uint32_t crc, const void *data, size_t size);
+
 #endif

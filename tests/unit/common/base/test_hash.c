@@ -38,7 +38,10 @@ static void crc32c_continues_and_agrees_with_its_definition_at_every_length(void
     for (size_t size = 0; size <= sizeof bytes; size++) {
         uint32_t whole = weir_crc32c(0, bytes, size);
         assert_int_equal(whole, crc32c_by_bits(bytes, size));
+        assert_int_equal(weir_crc32c_by_table(0, bytes, size), whole);
         uint32_t halves = weir_crc32c(weir_crc32c(0, bytes, size / 3), bytes + size / 3, size - size / 3);
+        assert_int_equal(halves, whole);
+        halves = weir_crc32c_by_table(weir_crc32c_by_table(0, bytes, size / 3), bytes + size / 3, size - size / 3);
         assert_int_equal(halves, whole);
     }
 }

@@ -77,12 +77,70 @@ static void a_key_that_stands_twice_is_refused_with_the_file_and_the_entry(void 
     free(name);
 }
 
+static void a_member_that_cannot_be_is_refused_with_the_file_and_what_is_wrong(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *reason;
+    } cases[] = {
+        {"brokers = ( { name = \"b1\"; endpoint = \"tcp://h:1\"; } );",
+         ":1: key: must be set: Its public key, 40 characters."},
+        {"brokers = ( { name = \"b1\"; endpoint = \"tcp://h:1\"; key = \"" KEY_A "!\"; } );",
+         ": broker 1: \"" KEY_A "!\" is longer than 40 characters"},
+        {"replication = 2; aggregators = ( { name = \"a1\"; endpoint = \"tcp://h:2\"; ask_endpoint = \"tcp://h:3\"; "
+         "key = \"" KEY_A "\"; } );",
+         "replication"},
+        {"epoch = 0;", ":1: epoch: 0 is not in 1..2147483647"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char *name = file_with(cases[i].text);
+        struct weir_map *map = NULL;
+        struct weir_why why = {""};
+        assert_int_equal(weir_cluster_file_read(name, &map, &why), WEIR_EPARAM);
+        assert_int_equal(strncmp(why.text, name, strlen(name)), 0);
+        if (strstr(why.text, cases[i].reason) == NULL) fail_msg("%s", why.text);
+        assert_null(map);
+        unlink(name);
+        free(name);
+    }
+}
+
+static void reading_without_memory_cleans_up_behind_itself(void **state)
+{
+    (void)state;
+    char *cluster =
+        file_with("aggregators = ( { name = \"a1\"; endpoint = \"tcp://h:2\"; ask_endpoint = \"tcp://h:3\"; "
+                  "key = \"" KEY_B "\"; } );");
+    char *allowed = file_with("allow = ( { name = \"b1\"; role = \"broker\"; key = \"" KEY_B "\"; } );");
+    bool failed = true;
+    for (int64_t successes = 0; failed; successes++) {
+        struct weir_map *map = NULL;
+        struct weir_allow *allow = NULL;
+        struct weir_why why = {""};
+        weir_mem_fail_after(successes);
+        int rc = weir_cluster_file_read(cluster, &map, &why);
+        if (rc == 0) rc = weir_allow_file_read(allowed, &allow, &why);
+        failed = weir_mem_failed();
+        weir_mem_fail_after(-1);
+        assert_int_equal(rc, failed ? WEIR_ENOMEM : 0);
+        weir_map_free(map);
+        weir_allow_destroy(allow);
+    }
+    unlink(cluster);
+    unlink(allowed);
+    free(cluster);
+    free(allowed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cluster_file_gives_a_placed_map),
         cmocka_unit_test(an_allow_file_gives_the_keys_with_their_role_site_and_tenant),
         cmocka_unit_test(a_key_that_stands_twice_is_refused_with_the_file_and_the_entry),
+        cmocka_unit_test(a_member_that_cannot_be_is_refused_with_the_file_and_what_is_wrong),
+        cmocka_unit_test(reading_without_memory_cleans_up_behind_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
