@@ -1,5 +1,7 @@
 #include "common/http/server.h"
 
+#include "common/base/mem.h"
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -171,6 +173,23 @@ static void a_port_that_is_taken_is_named(void **state)
     weir_http_destroy(first);
 }
 
+static void creating_without_memory_cleans_up_behind_itself(void **state)
+{
+    (void)state;
+    bool failed = true;
+    for (int64_t successes = 0; failed; successes++) {
+        struct weir_http_conf conf = {.address = "127.0.0.1:0", .workers = 1};
+        struct weir_http *server = NULL;
+        struct weir_why why = {""};
+        weir_mem_fail_after(successes);
+        int rc = weir_http_create(&conf, echo, NULL, &server, &why);
+        failed = weir_mem_failed();
+        weir_mem_fail_after(-1);
+        assert_int_equal(rc, failed ? WEIR_ENOMEM : 0);
+        weir_http_destroy(server);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +199,7 @@ int main(void)
         cmocka_unit_test(a_handler_that_blocks_does_not_hold_up_others),
         cmocka_unit_test(an_address_that_others_can_reach_needs_tls),
         cmocka_unit_test(a_port_that_is_taken_is_named),
+        cmocka_unit_test(creating_without_memory_cleans_up_behind_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
