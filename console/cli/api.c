@@ -2,9 +2,9 @@
 
 #include "common/base/buf.h"
 #include "common/base/mem.h"
-#include "common/conf/option.h"
 #include "common/flow/filter.h"
 #include "common/flow/timerange.h"
+#include "console/cli/conf.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -13,11 +13,6 @@
 
 enum { ANSWER_MOST = 256 << 20, TOKEN_MOST = 256, TIMEOUT_MS = 30000 };
 
-struct cli_conf {
-#define WEIR_OPTIONS "console/cli/conf_options.def"
-#include "common/conf/option_fields.h"
-};
-extern const struct weir_schema cli_conf_schema;
 #define WEIR_OPTIONS        "console/cli/conf_options.def"
 #define WEIR_OPTIONS_STRUCT cli_conf
 #include "common/conf/option_rows.h"
