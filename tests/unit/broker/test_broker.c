@@ -231,7 +231,19 @@ static struct weir_msg agent_msg(enum weir_msg_kind kind)
     return msg;
 }
 
-/** Both aggregators are known to be alive when they answered the broker's first PING. */
+/** Does the broker know that both aggregators live? Asked as its status listener asks. */
+static bool both_are_up(const struct town *town)
+{
+    struct weir_buf samples = WEIR_BUF_INIT;
+    broker_program.each(town->broker, BROKER_COUNT_node_up, &samples);
+    int up = 0;
+    for (const char *at = weir_buf_cstr(&samples); (at = strstr(at, "\"} 1\n")) != NULL; at++)
+        up++;
+    weir_buf_fini(&samples);
+    return up == AGGREGATORS;
+}
+
+/** Both aggregators answer the broker's first PING, and the broker has heard it. */
 static void meet_aggregators(struct town *town)
 {
     struct weir_frames frames = WEIR_FRAMES_INIT;
@@ -242,6 +254,9 @@ static void meet_aggregators(struct town *town)
         town->broker_at[i] = peer.id;
         say(town->aggregators[i], peer.id, &(struct weir_msg){.kind = WEIR_MSG_PONG});
     }
+    for (int i = 0; i < 500 && !both_are_up(town); i++)
+        usleep(10000);
+    assert_true(both_are_up(town));
     weir_frames_clear(&frames);
 }
 
