@@ -104,7 +104,7 @@ static int make_plan(const struct agg_answerer *by, const struct weir_question *
     return 0;
 }
 
-/** Rows must hold what was committed before the question; when that takes too long, what they hold is answered. */
+/** Rows must hold what was committed before the question; when that takes too long, what they hold is answered, and said to be behind. */
 static bool catch_up(const struct agg_answerer *by, const struct plan *plan, int64_t deadline_mono_ms)
 {
     bool hours = false;
@@ -223,7 +223,10 @@ int agg_answer(const struct agg_answerer *by, const struct weir_question *questi
     if (nodes) {
         rc = by->nodes(by->ctx, ret);
     } else {
-        if (!plan.raw && !catch_up(by, &plan, deadline_mono_ms)) asof_ms = 0;
+        if (!plan.raw && !catch_up(by, &plan, deadline_mono_ms)) {
+            asof_ms = 0;
+            ret->coverage.behind = true;
+        }
         rc = scan_snapshot(&scan, &plan);
     }
     if (rc == 0) rc = add_own_source(&scan, asof_ms, begin_mono_ms);

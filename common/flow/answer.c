@@ -524,6 +524,7 @@ void weir_coverage_merge(struct weir_coverage *into, const struct weir_coverage 
     if (from->tier > into->tier) into->tier = from->tier;
     into->sampled |= from->sampled;
     into->sampling_unknown |= from->sampling_unknown;
+    into->behind |= from->behind;
     into->clipped |= from->clipped;
     into->from_ms = earlier(into->from_ms, from->from_ms);
     if (from->to_ms > into->to_ms) into->to_ms = from->to_ms;

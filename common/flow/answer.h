@@ -105,6 +105,7 @@ struct weir_coverage {
     enum weir_tier tier;   /* coarsest form that was used; 0 none */
     bool sampled;          /* some flows were sampled: scaled sums have an error */
     bool sampling_unknown; /* some flows have an unknown rate: they were not scaled */
+    bool behind;           /* rollups could not be brought up to date in time: what came last is missing */
     bool clipped;          /* limit of groups reached: "other" is not empty for that reason */
     int64_t from_ms;       /* the range that was really looked at; 0 when nothing was */
     int64_t to_ms;

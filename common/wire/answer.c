@@ -310,6 +310,7 @@ static void put_whole(struct writer *writer)
     coverage->tier = answer->coverage.tier;
     coverage->sampled = answer->coverage.sampled;
     coverage->sampling_unknown = answer->coverage.sampling_unknown;
+    coverage->behind = answer->coverage.behind;
     coverage->clipped = answer->coverage.clipped;
     coverage->from_ms = answer->coverage.from_ms;
     coverage->to_ms = answer->coverage.to_ms;
@@ -632,6 +633,7 @@ static int take_coverage(struct reader *reader)
     struct weir_coverage coverage = {.tier = (enum weir_tier)pb->tier,
                                      .sampled = pb->sampled,
                                      .sampling_unknown = pb->sampling_unknown,
+                                     .behind = pb->behind,
                                      .clipped = pb->clipped,
                                      .from_ms = pb->from_ms,
                                      .to_ms = pb->to_ms};

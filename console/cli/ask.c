@@ -159,6 +159,7 @@ static void print_footer(const struct cli_output *output, const json_t *answer)
         if (rollup[0] != '\0') weir_buf_printf(&out, " (%s)", rollup);
     }
     if (json_is_true(json_object_get(meta, "sampled"))) weir_buf_text(&out, " · sampled");
+    if (json_is_true(json_object_get(meta, "behind"))) weir_buf_text(&out, " · behind: rollups are catching up");
     put_lost(meta, &out);
     count_sources(meta, &asked, &answered);
     if (asked > 0) weir_buf_printf(&out, " · %zu/%zu aggregators", answered, asked);

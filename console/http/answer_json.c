@@ -463,9 +463,11 @@ static void meta_json(const struct console_result *c, struct json_writer *json)
     if (answer->shape == WEIR_SHAPE_SERIES) jsonw_key_u64(json, "step_ms", (uint64_t)c->query->question.step_ms);
     jsonw_key_text(json, "filter", c->query->filter);
     if (coverage->tier != WEIR_TIER_AUTO) jsonw_key_text(json, "rollup", weir_tier_name(coverage->tier));
-    jsonw_key_bool(json, "exact", whole && !coverage->sampled && !coverage->clipped && answer->error_bound == 0);
+    jsonw_key_bool(json, "exact",
+                   whole && !coverage->sampled && !coverage->clipped && !coverage->behind && answer->error_bound == 0);
     jsonw_key_bool(json, "sampled", coverage->sampled);
     jsonw_key_bool(json, "sampling_unknown", coverage->sampling_unknown);
+    jsonw_key_bool(json, "behind", coverage->behind);
     jsonw_key(json, "error_bound");
     if (answer->error_bound == 0) {
         jsonw_null(json);

@@ -402,9 +402,14 @@ class River:
         except ValueError:
             return code, text
 
+    def up_to_date(self, *words):
+        """The answer of a verb, or None while rollups are behind what is stored, as the answer itself says."""
+        answer = self.ask(*words)
+        return None if answer["meta"]["behind"] else answer
+
     def totals(self, range_="1h", *filter_):
         """Exact sums over a time range, from `weir series --sum`: (flows, packets, bytes)."""
-        answer = self.ask("series", "--sum", "-t", range_, *filter_)
+        answer = wait_for("rollups to catch up", lambda: self.up_to_date("series", "--sum", "-t", range_, *filter_), every_s=0.5)
         assert not answer["meta"]["partial"], answer["meta"]
         assert len(answer["rows"]) <= 1, answer["rows"]
         return tuple(answer["rows"][0][key] if answer["rows"] else 0 for key in ("flows", "packets", "bytes"))

@@ -186,7 +186,7 @@ static void fill(struct weir_answer *answer, size_t count)
                                         .asof_ms = 1772600000000};
     assert_int_equal(weir_answer_add_source(answer, &source), 0);
     answer->coverage = (struct weir_coverage){
-        .tier = WEIR_TIER_1M, .sampled = true, .from_ms = 5, .to_ms = 6, .lost = {.sequence = 3}};
+        .tier = WEIR_TIER_1M, .sampled = true, .behind = true, .from_ms = 5, .to_ms = 6, .lost = {.sequence = 3}};
     answer->error_bound = 17;
     answer->more = true;
 }
@@ -231,6 +231,7 @@ static void assert_same(const struct weir_answer *a, const struct weir_answer *b
     assert_int_equal(b->coverage.tier, WEIR_TIER_1M);
     assert_int_equal(b->coverage.lost.sequence, 3);
     assert_true(b->coverage.sampled);
+    assert_true(b->coverage.behind);
 }
 
 static void an_answer_comes_back_from_its_chunks(void **state)
