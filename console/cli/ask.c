@@ -143,8 +143,8 @@ static void print_footer(const struct cli_output *output, const json_t *answer)
     size_t answered;
     struct weir_buf out = WEIR_BUF_INIT;
     weir_buf_printf(&out, "-- %zu %s", rows, rows == 1 ? "row" : "rows");
-    const json_t *total = json_object_get(meta, "total");
-    if (total != NULL) {
+    const json_t *total = json_object_get(meta, "total"); /* zeros where rows are no sums: exporters, nodes */
+    if (number_of(total, "flows") > 0) {
         part(&out);
         cli_human((uint64_t)number_of(total, "bytes"), "bytes", &out);
         weir_buf_text(&out, " in ");
