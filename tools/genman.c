@@ -22,22 +22,6 @@
 #include <stdio.h>
 #include <string.h>
 
-struct command_option {
-    const char *name;
-    const char *argument;
-    const char *help;
-    int verbs;
-    char letter;
-};
-
-static const struct command_option command_options[] = {
-#define CLI_OPTION(id, short_name, long_name, arg, bits, text) \
-    {.name = long_name, .argument = arg, .help = text, .verbs = bits, .letter = short_name},
-#include "console/cli/options.def"
-#undef CLI_OPTION
-};
-enum { COMMAND_OPTIONS = sizeof command_options / sizeof command_options[0] };
-
 /** Text with nothing in it that scdoc would take for its own. */
 static void put(const char *text)
 {
@@ -61,7 +45,7 @@ static void put_argument(const char *text)
     if (inside) putchar('_');
 }
 
-static void put_option(const struct command_option *option)
+static void put_option(const struct cli_option *option)
 {
     if (option->letter != 0) printf("*-%c*, ", option->letter);
     printf("*--%s*", option->name);
@@ -75,7 +59,7 @@ static void put_option(const struct command_option *option)
 }
 
 /** Does every verb that asks the console take it? */
-static bool is_shared(const struct command_option *option)
+static bool is_shared(const struct cli_option *option)
 {
     static const int asking = CLI_TOP | CLI_FLOWS | CLI_SERIES | CLI_EXPORTERS | CLI_STATUS;
     return (option->verbs & asking) == asking;
@@ -83,8 +67,8 @@ static bool is_shared(const struct command_option *option)
 
 static void put_shared(void)
 {
-    for (size_t i = 0; i < COMMAND_OPTIONS; i++)
-        if (is_shared(&command_options[i])) put_option(&command_options[i]);
+    for (size_t i = 0; i < CLI_OPTION_COUNT; i++)
+        if (is_shared(&cli_options[i])) put_option(&cli_options[i]);
 }
 
 static void put_verbs(void)
@@ -95,9 +79,8 @@ static void put_verbs(void)
         printf("\n\n");
         put(verb->summary);
         printf(".\n\n");
-        for (size_t i = 0; i < COMMAND_OPTIONS; i++)
-            if ((command_options[i].verbs & verb->bit) != 0 && !is_shared(&command_options[i]))
-                put_option(&command_options[i]);
+        for (size_t i = 0; i < CLI_OPTION_COUNT; i++)
+            if ((cli_options[i].verbs & verb->bit) != 0 && !is_shared(&cli_options[i])) put_option(&cli_options[i]);
         printf("```\n%s```\n\n", verb->examples);
     }
 }

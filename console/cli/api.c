@@ -1,6 +1,5 @@
 #include "console/cli/api.h"
 
-#include "common/base/buf.h"
 #include "common/base/mem.h"
 #include "common/flow/filter.h"
 #include "common/flow/timerange.h"
@@ -80,6 +79,14 @@ static int find_place(const struct cli_args *args, struct place *ret, struct wei
     }
     ret->timeout_ms = (long)timeout_ms;
     return 0;
+}
+
+void cli_api_parameter(struct weir_buf *path, const char *name, const char *value)
+{
+    static const char unreserved[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    weir_buf_printf(path, "%c%s=", strchr(weir_buf_cstr(path), '?') == NULL ? '?' : '&', name);
+    for (; *value != '\0'; value++)
+        weir_buf_printf(path, strchr(unreserved, *value) != NULL ? "%c" : "%%%02X", (unsigned char)*value);
 }
 
 static size_t on_body(char *data, size_t size, size_t count, void *ctx)
@@ -189,6 +196,9 @@ static enum cli_exit tell_problem(long status, const json_t *problem, const char
         tell_filter_error(first, filter);
         return CLI_USAGE;
     }
+    if (text_of(problem, "title")[0] == '\0') {
+        return cli_fail(CLI_INTERNAL, "HTTP status %ld, and no problem of a console: is this its address?", status);
+    }
     enum cli_exit exit_status = exit_of(status);
     if (exit_status == CLI_PARTIAL && size >= 9 && strcmp(type + size - 9, "not-ready") == 0)
         exit_status = CLI_UNREACHABLE;
@@ -202,16 +212,21 @@ enum cli_exit cli_api(const struct cli_args *args, const char *path, const json_
     struct weir_why why = {""};
     if (find_place(args, &place, &why) < 0) return cli_fail(CLI_USAGE, "%s", why.text);
 
-    char url[2048];
-    snprintf(url, sizeof url, "%s%s", place.url, path);
+    struct weir_buf url = WEIR_BUF_INIT;
+    weir_buf_printf(&url, "%s%s", place.url, path);
     char *sent = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
-    if (body != NULL && sent == NULL) return cli_fail(CLI_INTERNAL, "out of memory");
+    if (url.failed || (body != NULL && sent == NULL)) {
+        free(sent);
+        weir_buf_fini(&url);
+        return cli_fail(CLI_INTERNAL, "out of memory");
+    }
 
     struct weir_buf answer = WEIR_BUF_INIT;
     char error[CURL_ERROR_SIZE] = "";
     long status = 0;
-    CURLcode code = transfer(&place, url, sent, &answer, &status, error);
+    CURLcode code = transfer(&place, weir_buf_cstr(&url), sent, &answer, &status, error);
     free(sent);
+    weir_buf_fini(&url);
     explicit_bzero(place.token, sizeof place.token);
 
     enum cli_exit exit_status = CLI_OK;
@@ -226,8 +241,10 @@ enum cli_exit cli_api(const struct cli_args *args, const char *path, const json_
         answered = json_loadb((const char *)answer.data, answer.size, 0, &syntax);
         if (status != 200) {
             exit_status = tell_problem(status, answered, filter);
-        } else if (answered == NULL) {
-            exit_status = cli_fail(CLI_INTERNAL, "%s: the answer is not JSON: %s", place.url, syntax.text);
+        } else if (!json_is_array(json_object_get(answered, "rows")) ||
+                   !json_is_array(json_object_get(answered, "columns"))) {
+            exit_status = cli_fail(CLI_INTERNAL, "%s: this is not the answer of a console: %s", place.url,
+                                   answered == NULL ? syntax.text : "it has no rows");
         }
     }
     weir_buf_fini(&answer);

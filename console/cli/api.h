@@ -2,6 +2,7 @@
 #ifndef WEIR_CONSOLE_CLI_API_H
 #define WEIR_CONSOLE_CLI_API_H
 
+#include "common/base/buf.h"
 #include "console/cli/cli.h"
 
 #include <jansson.h>
@@ -13,5 +14,8 @@
  */
 enum cli_exit cli_api(const struct cli_args *args, const char *path, const json_t *body, const char *filter,
                       json_t **ret);
+
+/** Append "?name=value", or "&..." when there is a parameter already; the value percent-encoded (RFC 3986 2.1). */
+void cli_api_parameter(struct weir_buf *path, const char *name, const char *value);
 
 #endif

@@ -5,15 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-struct row {
-    const char *name;
-    const char *argument;
-    const char *help;
-    int verbs;
-    char letter;
-};
-
-static const struct row rows[CLI_OPTION_COUNT] = {
+const struct cli_option cli_options[CLI_OPTION_COUNT] = {
 #define CLI_OPTION(id, short_name, long_name, arg, bits, text) \
     [CLI_OPTION_##id] = {.name = long_name, .argument = arg, .help = text, .verbs = bits, .letter = short_name},
 #include "console/cli/options.def"
@@ -25,7 +17,7 @@ enum { FIRST_LONG = 256 }; /* what getopt_long returns for an option is FIRST_LO
 static int row_of_letter(int letter)
 {
     for (int i = 0; i < CLI_OPTION_COUNT; i++) {
-        if (rows[i].letter != 0 && rows[i].letter == letter) return i;
+        if (cli_options[i].letter != 0 && cli_options[i].letter == letter) return i;
     }
     return -1;
 }
@@ -36,10 +28,10 @@ static void make_getopt(char letters[2 * CLI_OPTION_COUNT + 2], struct option lo
     char *at = letters;
     *at++ = ':';
     for (int i = 0; i < CLI_OPTION_COUNT; i++) {
-        int has = rows[i].argument == NULL ? no_argument : required_argument;
-        longs[i] = (struct option){.name = rows[i].name, .has_arg = has, .val = FIRST_LONG + i};
-        if (rows[i].letter == 0) continue;
-        *at++ = rows[i].letter;
+        int has = cli_options[i].argument == NULL ? no_argument : required_argument;
+        longs[i] = (struct option){.name = cli_options[i].name, .has_arg = has, .val = FIRST_LONG + i};
+        if (cli_options[i].letter == 0) continue;
+        *at++ = cli_options[i].letter;
         if (has == required_argument) *at++ = ':';
     }
     *at = '\0';
@@ -59,16 +51,21 @@ int cli_args_parse(const struct cli_verb *verb, int argc, char **argv, struct cl
         if (c == '?' || c == ':') {
             int row = optopt >= FIRST_LONG ? optopt - FIRST_LONG : row_of_letter(optopt);
             if (c == ':' && row >= 0) {
-                return weir_why_set(why, WEIR_EPARAM, "--%s wants an argument: %s", rows[row].name, rows[row].argument);
+                return weir_why_set(why, WEIR_EPARAM, "--%s wants an argument: %s", cli_options[row].name,
+                                    cli_options[row].argument);
             }
             return weir_why_set(why, WEIR_EPARAM, "unknown option \"%s\"; see weir %s -h", argv[optind - 1],
                                 verb->name);
         }
         int row = c >= FIRST_LONG ? c - FIRST_LONG : row_of_letter(c);
-        if ((rows[row].verbs & verb->bit) == 0) {
-            return weir_why_set(why, WEIR_EPARAM, "weir %s does not take --%s", verb->name, rows[row].name);
+        if ((cli_options[row].verbs & verb->bit) == 0) {
+            return weir_why_set(why, WEIR_EPARAM, "weir %s does not take --%s", verb->name, cli_options[row].name);
         }
-        ret->values[row] = rows[row].argument == NULL ? "" : optarg;
+        if (row == CLI_OPTION_site) {
+            if (ret->site_count == CLI_SITES_MOST) return weir_why_set(why, WEIR_EPARAM, "more than 64 sites");
+            ret->sites[ret->site_count++] = optarg;
+        }
+        ret->values[row] = cli_options[row].argument == NULL ? "" : optarg;
     }
     ret->words = argv + optind;
     ret->word_count = argc - optind;
@@ -79,12 +76,13 @@ void cli_args_help(const struct cli_verb *verb)
 {
     printf("weir %s: %s\n\nusage: weir %s [OPTION...] %s\n\n", verb->name, verb->summary, verb->name, verb->words);
     for (int i = 0; i < CLI_OPTION_COUNT; i++) {
-        if ((rows[i].verbs & verb->bit) == 0) continue;
+        if ((cli_options[i].verbs & verb->bit) == 0) continue;
         char left[48];
-        snprintf(left, sizeof left, "%c%c%s --%s%s%s", rows[i].letter == 0 ? ' ' : '-',
-                 rows[i].letter == 0 ? ' ' : rows[i].letter, rows[i].letter == 0 ? " " : ",", rows[i].name,
-                 rows[i].argument == NULL ? "" : " ", rows[i].argument == NULL ? "" : rows[i].argument);
-        printf("  %-30s %s\n", left, rows[i].help);
+        snprintf(left, sizeof left, "%c%c%s --%s%s%s", cli_options[i].letter == 0 ? ' ' : '-',
+                 cli_options[i].letter == 0 ? ' ' : cli_options[i].letter, cli_options[i].letter == 0 ? " " : ",",
+                 cli_options[i].name, cli_options[i].argument == NULL ? "" : " ",
+                 cli_options[i].argument == NULL ? "" : cli_options[i].argument);
+        printf("  %-30s %s\n", left, cli_options[i].help);
     }
     printf("\nexamples:\n%s", verb->examples);
 }

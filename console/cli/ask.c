@@ -47,8 +47,11 @@ enum cli_exit cli_ask_begin(const struct cli_args *args, struct cli_ask *ask)
                           weir_time_rfc3339(ask->range.to_ms, to), "filter", weir_buf_cstr(&ask->filter));
     if (ask->body == NULL) return cli_fail(CLI_USAGE, "the filter is not UTF-8 text, or memory ran out");
 
-    const char *site = args->values[CLI_OPTION_site];
-    if (site != NULL) json_object_set_new(ask->body, "sites", json_pack("[s]", site));
+    json_t *sites = json_array();
+    for (int i = 0; i < args->site_count; i++)
+        json_array_append_new(sites, json_string(args->sites[i]));
+    if (args->site_count > 0) json_object_set(ask->body, "sites", sites);
+    json_decref(sites);
     int64_t timeout_ms;
     const char *timeout = args->values[CLI_OPTION_timeout];
     if (timeout != NULL && weir_conf_duration_parse(timeout, &timeout_ms) == 0) {
@@ -119,6 +122,7 @@ static void put_range(const struct cli_output *output, const json_t *meta, struc
     part(out);
     weir_buf_printf(out, "%s to %s", weir_time_local(from, &output->zone, begin),
                     weir_time_local(to, &output->zone, end));
+    weir_buf_printf(out, " %s", cli_output_zone(output, to, end));
 }
 
 /** What was lost before the store, when something was. */
@@ -135,10 +139,8 @@ static void put_lost(const json_t *meta, struct weir_buf *out)
     weir_buf_text(out, " lost");
 }
 
-static void print_footer(const struct cli_output *output, const json_t *answer)
+static void print_footer(const struct cli_output *output, const json_t *meta, size_t rows)
 {
-    const json_t *meta = json_object_get(answer, "meta");
-    size_t rows = json_array_size(json_object_get(answer, "rows"));
     size_t asked;
     size_t answered;
     struct weir_buf out = WEIR_BUF_INIT;
@@ -184,21 +186,33 @@ static void warn_partial(const json_t *meta)
     fputc('\n', stderr);
 }
 
-enum cli_exit cli_ask_print(const struct cli_args *args, const struct cli_output *output, const json_t *answer)
+/** The rows of an answer, to stdout. */
+static enum cli_exit print_rows(const struct cli_output *output, const json_t *answer)
 {
     struct weir_buf out = WEIR_BUF_INIT;
     struct weir_why why = {""};
     int rc = cli_output_rows(output, answer, &out, &why);
     if (rc == 0) fwrite(out.data, 1, out.size, stdout);
     weir_buf_fini(&out);
-    if (rc < 0) return cli_fail(rc == WEIR_EPARAM ? CLI_USAGE : CLI_INTERNAL, "%s", why.text);
+    return rc < 0 ? cli_fail(rc == WEIR_EPARAM ? CLI_USAGE : CLI_INTERNAL, "%s", why.text) : CLI_OK;
+}
 
-    const json_t *meta = json_object_get(answer, "meta");
+/** What follows the last row: how good the answer is. */
+static enum cli_exit print_end(const struct cli_args *args, const struct cli_output *output, const json_t *meta,
+                               size_t rows)
+{
     const char *partial = cli_value(args, CLI_OPTION_partial, "warn");
     bool is_partial = json_is_true(json_object_get(meta, "partial"));
-    if (!output->quiet) print_footer(output, answer);
+    if (!output->quiet) print_footer(output, meta, rows);
     if (is_partial && strcmp(partial, "ok") != 0) warn_partial(meta);
     return is_partial && strcmp(partial, "fail") == 0 ? CLI_PARTIAL : CLI_OK;
+}
+
+enum cli_exit cli_ask_print(const struct cli_args *args, const struct cli_output *output, const json_t *answer)
+{
+    enum cli_exit status = print_rows(output, answer);
+    if (status != CLI_OK) return status;
+    return print_end(args, output, json_object_get(answer, "meta"), json_array_size(json_object_get(answer, "rows")));
 }
 
 enum cli_exit cli_ask_query(const struct cli_args *args, struct cli_ask *ask)
@@ -208,5 +222,54 @@ enum cli_exit cli_ask_query(const struct cli_args *args, struct cli_ask *ask)
     if (status != CLI_OK) return status;
     status = cli_ask_print(args, &ask->output, answer);
     json_decref(answer);
+    return status;
+}
+
+/** Put the rows of @page behind those of *all, which begins as the first page. */
+static void collect(json_t **all, json_t *page)
+{
+    if (*all == NULL) {
+        *all = json_incref(page);
+    } else {
+        json_array_extend(json_object_get(*all, "rows"), json_object_get(page, "rows"));
+    }
+}
+
+enum cli_exit cli_ask_pages(const struct cli_args *args, struct cli_ask *ask, int64_t limit)
+{
+    enum { PAGE_MOST = 10000 };
+    bool streams = cli_output_streams(&ask->output);
+    enum cli_exit status = CLI_OK;
+    bool is_partial = false;
+    json_t *all = NULL;
+    json_t *meta = NULL;
+    for (int64_t printed = 0; status == CLI_OK;) {
+        int64_t wanted = limit - printed < PAGE_MOST ? limit - printed : PAGE_MOST;
+        json_object_set_new(ask->body, "limit", json_integer(wanted));
+        json_t *page = NULL;
+        status = cli_api(args, "/api/v1/query", ask->body, weir_buf_cstr(&ask->filter), &page);
+        if (status != CLI_OK) break;
+        if (streams) status = print_rows(&ask->output, page);
+        if (!streams) collect(&all, page);
+        ask->output.headless = true;
+        size_t rows = json_array_size(json_object_get(page, "rows"));
+        printed += (int64_t)rows;
+        json_t *next = json_object_get(page, "next");
+        bool more = json_is_string(next) && printed < limit && rows > 0 && !ferror(stdout);
+        if (more) json_object_set(ask->body, "cursor", next);
+        json_decref(meta);
+        meta = json_incref(json_object_get(page, "meta"));
+        is_partial = is_partial || json_is_true(json_object_get(meta, "partial"));
+        json_decref(page);
+        if (more || status != CLI_OK) continue;
+
+        json_object_set_new(meta, "partial", json_boolean(is_partial));
+        if (all != NULL) json_object_del(all, "next");
+        if (!streams) status = print_rows(&ask->output, all);
+        if (status == CLI_OK) status = print_end(args, &ask->output, meta, (size_t)printed);
+        break;
+    }
+    json_decref(all);
+    json_decref(meta);
     return status;
 }

@@ -22,12 +22,18 @@ void cli_ask_end(struct cli_ask *ask);
 enum cli_exit cli_ask_query(const struct cli_args *args, struct cli_ask *ask);
 
 /**
+ * The same for @limit rows that may be more than one answer holds: asks for page after page. Formats that can
+ * be printed row by row are; for the others all rows are kept in memory.
+ */
+enum cli_exit cli_ask_pages(const struct cli_args *args, struct cli_ask *ask, int64_t limit);
+
+/**
  * Print an answer that has come: rows to stdout, footer and warnings to stderr. CLI_PARTIAL when an aggregator is missing
  * and --partial fail was given (the rows are printed all the same).
  */
 enum cli_exit cli_ask_print(const struct cli_args *args, const struct cli_output *output, const json_t *answer);
 
-/** Number of rows: --limit, or @preset; 0 means @most. On a bad number CLI_USAGE. */
+/** Number of rows: --limit, or @preset; 0 means @most, and INT64_MAX "all". On a bad number CLI_USAGE. */
 enum cli_exit cli_ask_limit(const struct cli_args *args, int64_t preset, int64_t most, int64_t *ret);
 
 #endif

@@ -33,11 +33,11 @@ const struct cli_verb cli_verbs[] = {
                  "  weir series --sum -t yesterday                # one row of totals\n"},
     {.name = "exporters",
      .bit = CLI_EXPORTERS,
-     .words = "",
+     .words = "[FILTER]",
      .summary = "who sends, and what was lost of it",
      .run = cli_exporters,
      .examples = "  weir exporters\n"
-                 "  weir exporters -t 24h -o csv\n"
+                 "  weir exporters -t 24h -o csv 'site fra'\n"
                  "  weir exporters -o json | jq '.rows[] | select(.lost_sequence > 0)'\n"},
     {.name = "status",
      .bit = CLI_STATUS,
@@ -61,7 +61,7 @@ const struct cli_verb cli_verbs[] = {
      .summary = "make keys and tokens",
      .run = cli_keys,
      .examples = "  weir keys make agent-fra --dir /etc/weir/keys\n"
-                 "  weir keys allow agent-fra --role agent --of-site fra    # lines for allow.conf\n"
+                 "  weir keys allow agent-fra --role agent --site fra   # entries of allow.conf\n"
                  "  weir keys token grafana --role viewer --file /etc/weir/tokens\n"},
     {.name = "config",
      .bit = CLI_CONFIG,
@@ -71,6 +71,14 @@ const struct cli_verb cli_verbs[] = {
      .examples = "  weir config check /etc/weir/agent.conf\n"
                  "  weir config check ./aggregator.conf && systemctl reload weir-aggregator\n"
                  "  weir-agent --print-config                     # all options and what they mean\n"},
+    {.name = "completion",
+     .bit = CLI_COMPLETION,
+     .words = "bash | zsh | fish",
+     .summary = "words for the shell to complete",
+     .run = cli_completion,
+     .examples = "  source <(weir completion bash)                # or in ~/.bashrc\n"
+                 "  weir completion zsh > ~/.zfunc/_weir\n"
+                 "  weir completion fish > ~/.config/fish/completions/weir.fish\n"},
     {.name = NULL},
 };
 
@@ -133,6 +141,10 @@ int cli_main(int argc, char **argv)
     }
     if (strcmp(word, "help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) {
         print_overview(stdout);
+        return finish(CLI_OK);
+    }
+    if (strcmp(word, "__complete") == 0) {
+        cli_complete(argc - 2, argv + 2);
         return finish(CLI_OK);
     }
     if (word[0] == '\0') {

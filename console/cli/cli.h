@@ -33,6 +33,7 @@ enum {
     CLI_REPLAY = 1 << 5,
     CLI_KEYS = 1 << 6,
     CLI_CONFIG = 1 << 7,
+    CLI_COMPLETION = 1 << 8,
     CLI_EVERY = -1,
 };
 
@@ -42,6 +43,8 @@ enum cli_option_id {
 #undef CLI_OPTION
     CLI_OPTION_COUNT
 };
+
+enum { CLI_SITES_MOST = 64 };
 
 struct cli_args;
 
@@ -57,8 +60,10 @@ struct cli_verb {
 /** A command line, understood. Borrows argv. */
 struct cli_args {
     const struct cli_verb *verb;
-    const char *values[CLI_OPTION_COUNT]; /* NULL: not given; "" for one without an argument */
-    char **words;                         /* what is no option */
+    const char *values[CLI_OPTION_COUNT]; /* NULL: not given; "" for one without an argument; the last, if repeated */
+    const char *sites[CLI_SITES_MOST];    /* every --site */
+    int site_count;
+    char **words; /* what is no option */
     int word_count;
 };
 
@@ -75,6 +80,16 @@ extern const struct cli_verb cli_verbs[];
  * a missing argument. Changes the order of @argv as getopt_long(3) does.
  */
 int cli_args_parse(const struct cli_verb *verb, int argc, char **argv, struct cli_args *ret, struct weir_why *why);
+
+/** A row of options.def. */
+struct cli_option {
+    const char *name;
+    const char *argument; /* NULL: takes none */
+    const char *help;
+    int verbs;   /* that take it, as a set */
+    char letter; /* 0: none */
+};
+extern const struct cli_option cli_options[CLI_OPTION_COUNT];
 
 /** Print the help of a verb, from the tables. */
 void cli_args_help(const struct cli_verb *verb);
@@ -94,5 +109,9 @@ enum cli_exit cli_status(const struct cli_args *args);
 enum cli_exit cli_replay(const struct cli_args *args);
 enum cli_exit cli_keys(const struct cli_args *args);
 enum cli_exit cli_config(const struct cli_args *args);
+enum cli_exit cli_completion(const struct cli_args *args);
+
+/** `weir __complete weir WORD...`: what the last word may become, as "value<TAB>description" lines. */
+void cli_complete(int argc, char **argv);
 
 #endif

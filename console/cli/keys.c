@@ -1,5 +1,6 @@
 /** weir keys: key pairs, lines for allow.conf, bearer tokens. */
 #include "common/net/keys.h"
+#include "common/base/buf.h"
 #include "console/cli/cli.h"
 #include "console/token/token.h"
 
@@ -48,6 +49,21 @@ static enum cli_exit show(const struct cli_args *args)
     return CLI_OK;
 }
 
+/** One entry: @name's public key as an agent, a broker ... */
+static enum cli_exit allow_one(const struct cli_args *args, const char *name, const char *comma, struct weir_buf *out)
+{
+    char path[4096];
+    char key[WEIR_KEY_TEXT];
+    struct weir_why why = {""};
+    if (!weir_name_is_valid(name)) return cli_fail(CLI_USAGE, "\"%s\" is not a name", name);
+    snprintf(path, sizeof path, "%s/%s.pub", cli_value(args, CLI_OPTION_dir, "."), name);
+    if (read_public(path, key, &why) < 0) return cli_fail(CLI_USAGE, "%s", why.text);
+    weir_buf_printf(out, "    { name = \"%s\"; role = \"%s\"; site = \"%s\"; tenant = \"%s\"; key = \"%s\"; }%s\n",
+                    name, args->values[CLI_OPTION_role], cli_value(args, CLI_OPTION_site, ""),
+                    cli_value(args, CLI_OPTION_tenant, "default"), key, comma);
+    return CLI_OK;
+}
+
 /** Entries of allow.conf for names whose .pub files are in --dir: a whole file for one role, or lines to put into one. */
 static enum cli_exit allow(const struct cli_args *args)
 {
@@ -56,20 +72,19 @@ static enum cli_exit allow(const struct cli_args *args)
         return cli_fail(CLI_USAGE, "--role must be agent, broker, aggregator or console");
     }
     const char *tenant = cli_value(args, CLI_OPTION_tenant, "default");
-    const char *site = cli_value(args, CLI_OPTION_of_site, "");
-    printf("allow = (\n");
-    for (int i = 1; i < args->word_count; i++) {
-        char path[4096];
-        char key[WEIR_KEY_TEXT];
-        struct weir_why why = {""};
-        snprintf(path, sizeof path, "%s/%s.pub", cli_value(args, CLI_OPTION_dir, "."), args->words[i]);
-        if (!weir_name_is_valid(args->words[i])) return cli_fail(CLI_USAGE, "\"%s\" is not a name", args->words[i]);
-        if (read_public(path, key, &why) < 0) return cli_fail(CLI_USAGE, "%s", why.text);
-        printf("    { name = \"%s\"; role = \"%s\"; site = \"%s\"; tenant = \"%s\"; key = \"%s\"; }%s\n",
-               args->words[i], role, site, tenant, key, i + 1 < args->word_count ? "," : "");
-    }
-    printf(");\n");
-    return CLI_OK;
+    const char *site = cli_value(args, CLI_OPTION_site, "");
+    if (!weir_name_is_valid(tenant)) return cli_fail(CLI_USAGE, "--tenant: \"%s\" is not a name", tenant);
+    if (site[0] != '\0' && !weir_name_is_valid(site)) return cli_fail(CLI_USAGE, "--site: \"%s\" is not a name", site);
+    struct weir_buf out = WEIR_BUF_INIT;
+    enum cli_exit status = CLI_OK;
+    weir_buf_text(&out, "allow = (\n");
+    for (int i = 1; i < args->word_count && status == CLI_OK; i++)
+        status = allow_one(args, args->words[i], i + 1 < args->word_count ? "," : "", &out);
+    weir_buf_text(&out, ");\n");
+    if (status == CLI_OK && out.failed) status = cli_fail(CLI_INTERNAL, "out of memory");
+    if (status == CLI_OK) fwrite(out.data, 1, out.size, stdout);
+    weir_buf_fini(&out);
+    return status;
 }
 
 /** Append a line to the console's token file, made with 0640 when it is not there. */
@@ -88,11 +103,16 @@ static enum cli_exit token(const struct cli_args *args)
     int role = console_role_of(role_name);
     if (role < 0) return cli_fail(CLI_USAGE, "--role must be viewer, analyst or admin, not \"%s\"", role_name);
 
+    char sites[CONSOLE_TOKEN_SITES] = "";
+    size_t used = 0;
+    for (int i = 0; i < args->site_count && used < sizeof sites; i++)
+        used += (size_t)snprintf(sites + used, sizeof sites - used, "%s%s", i == 0 ? "" : ",", args->sites[i]);
+    if (used >= sizeof sites) return cli_fail(CLI_USAGE, "--site: the sites are longer than a token can have");
+
     char text[CONSOLE_TOKEN_TEXT];
     char line[CONSOLE_TOKEN_LINE];
     struct weir_why why = {""};
-    int rc = console_token_make(args->words[1], (enum console_role)role, cli_value(args, CLI_OPTION_of_site, "*"), text,
-                                line, &why);
+    int rc = console_token_make(args->words[1], (enum console_role)role, used == 0 ? "*" : sites, text, line, &why);
     if (rc < 0) return cli_fail(CLI_USAGE, "%s", why.text);
 
     enum cli_exit status = CLI_OK;

@@ -68,6 +68,22 @@ int cli_output_init(struct cli_output *output, const struct cli_args *args, stru
     return 0;
 }
 
+bool cli_output_streams(const struct cli_output *output)
+{
+    return output->format == CLI_CSV || output->format == CLI_TSV || output->format == CLI_NDJSON;
+}
+
+const char *cli_output_zone(const struct cli_output *output, int64_t ms, char out[WEIR_TIME_TEXT])
+{
+    time_t at = (time_t)(ms / 1000);
+    struct tm local;
+    if (output->zone.offset != local_offset || localtime_r(&at, &local) == NULL ||
+        strftime(out, WEIR_TIME_TEXT, "%Z", &local) == 0) {
+        snprintf(out, WEIR_TIME_TEXT, "UTC");
+    }
+    return out;
+}
+
 size_t cli_width(const char *text)
 {
     size_t width = 0;
@@ -250,11 +266,12 @@ static void print_separated(const struct cli_output *output, const struct column
                             const json_t *rows, struct weir_buf *out)
 {
     char separator = output->format == CLI_TSV ? '\t' : ',';
-    for (size_t c = 0; c < count && !output->quiet; c++) {
+    bool headless = output->quiet || output->headless;
+    for (size_t c = 0; c < count && !headless; c++) {
         if (c > 0) weir_buf_u8(out, (uint8_t)separator);
         weir_buf_text(out, columns[c].name);
     }
-    if (!output->quiet) weir_buf_u8(out, '\n');
+    if (!headless) weir_buf_u8(out, '\n');
 
     struct weir_buf cell = WEIR_BUF_INIT;
     size_t r;

@@ -15,8 +15,9 @@ enum cli_format { CLI_TABLE, CLI_WIDE, CLI_JSON, CLI_NDJSON, CLI_CSV, CLI_TSV };
 
 struct cli_output {
     enum cli_format format;
-    bool plain; /* numbers without k, M, G */
-    bool quiet; /* no header */
+    bool plain;    /* numbers without k, M, G */
+    bool quiet;    /* neither header nor footer */
+    bool headless; /* no header: rows that continue others */
     bool color;
     struct weir_zone zone; /* of times in tables */
     const char *fields;    /* "a,b,c" or NULL: all, or in a table @narrow */
@@ -31,6 +32,12 @@ int cli_output_init(struct cli_output *output, const struct cli_args *args, stru
  * WEIR_ENOMEM.
  */
 int cli_output_rows(const struct cli_output *output, const json_t *answer, struct weir_buf *out, struct weir_why *why);
+
+/** May rows be printed as they come, a page after the other? In the others all rows are looked at first. */
+bool cli_output_streams(const struct cli_output *output);
+
+/** What clocks in the output's zone are called at @ms: "CET", "UTC". Returns @out. */
+const char *cli_output_zone(const struct cli_output *output, int64_t ms, char out[WEIR_TIME_TEXT]);
 
 /** Append a count as people read it: "999", "91.2k", "61.4M"; with a unit "1.2 GB". */
 void cli_human(uint64_t value, const char *unit, struct weir_buf *out);

@@ -54,6 +54,7 @@ int pcap_begin(struct weir_view capture, struct pcap *ret)
     ret->swapped = turned == MAGIC_US || turned == MAGIC_NS;
     if (!ret->swapped && magic != MAGIC_US && magic != MAGIC_NS) return WEIR_EFORMAT;
     weir_cursor_skip(&c, 16); /* version, zone, accuracy, snaplen */
+    ret->ticks[0] = magic == MAGIC_NS || turned == MAGIC_NS ? 1000000000 : 1000000;
     ret->link[0] = file_u32(ret, &c) & 0xffff;
     ret->interfaces = 1;
     ret->at = c;
@@ -155,14 +156,45 @@ static int ng_section(struct pcap *pcap, struct weir_cursor body)
     return 0;
 }
 
+/** Ticks a second from if_tsresol: a power of 10, or of 2 with the high bit; 0 for one that no clock has. */
+static uint64_t ng_ticks(uint8_t resolution)
+{
+    unsigned power = resolution & 0x7f;
+    if ((resolution & 0x80) != 0) return power < 63 ? UINT64_C(1) << power : 0;
+    uint64_t ticks = 1;
+    for (unsigned i = 0; i < power && ticks != 0; i++)
+        ticks = power <= 18 ? ticks * 10 : 0;
+    return ticks;
+}
+
 static void ng_interface(struct pcap *pcap, struct weir_cursor body)
 {
+    enum { OPTION_END = 0, OPTION_RESOLUTION = 9 };
     uint16_t link = file_u16(pcap, &body);
-    if (pcap->interfaces < PCAP_INTERFACES_MOST) pcap->link[pcap->interfaces++] = link;
+    weir_cursor_skip(&body, 6); /* reserved, snaplen */
+    uint64_t ticks = 1000000;
+    while (weir_cursor_left(&body) >= 4) {
+        uint16_t code = file_u16(pcap, &body);
+        uint16_t size = file_u16(pcap, &body);
+        const uint8_t *value = weir_cursor_take(&body, (size_t)(size + 3) / 4 * 4);
+        if (code == OPTION_END || value == NULL) break;
+        if (code == OPTION_RESOLUTION && size == 1) ticks = ng_ticks(value[0]);
+    }
+    if (pcap->interfaces == PCAP_INTERFACES_MOST) return;
+    pcap->ticks[pcap->interfaces] = ticks;
+    pcap->link[pcap->interfaces++] = link;
+}
+
+/** A count of ticks since 1970 in microseconds; 0 when that is no time. */
+static int64_t us_of_ticks(uint64_t count, uint64_t ticks)
+{
+    if (ticks == 0) return 0;
+    __uint128_t us = (__uint128_t)count * 1000000 / ticks;
+    return us > INT64_MAX / 2 ? 0 : (int64_t)us;
 }
 
 /** The next block of a pcapng file; 1 with a packet in *packet, 0 for a block of another kind. */
-static int ng_block(struct pcap *pcap, uint32_t *link, struct weir_view *packet)
+static int ng_block(struct pcap *pcap, uint32_t *link, int64_t *time_us, struct weir_view *packet)
 {
     struct weir_cursor c = pcap->at;
     uint32_t type = file_u32(pcap, &c);
@@ -184,9 +216,11 @@ static int ng_block(struct pcap *pcap, uint32_t *link, struct weir_view *packet)
     if (type == NG_INTERFACE) ng_interface(pcap, body);
     if (type != NG_ENHANCED && type != NG_SIMPLE) return 0;
     uint32_t interface = 0;
+    uint64_t time = 0;
     if (type == NG_ENHANCED) {
         interface = file_u32(pcap, &body);
-        weir_cursor_skip(&body, 8);
+        time = (uint64_t)file_u32(pcap, &body) << 32;
+        time |= file_u32(pcap, &body);
     }
     uint32_t captured = file_u32(pcap, &body);
     if (type == NG_ENHANCED) weir_cursor_skip(&body, 4);
@@ -194,21 +228,24 @@ static int ng_block(struct pcap *pcap, uint32_t *link, struct weir_view *packet)
     const uint8_t *data = weir_cursor_take(&body, captured);
     if (data == NULL || interface >= pcap->interfaces) return WEIR_EFORMAT;
     *link = pcap->link[interface];
+    *time_us = us_of_ticks(time, pcap->ticks[interface]);
     *packet = weir_view_of(data, captured);
     return 1;
 }
 
 /** The next record of a pcap file. */
-static int classic_record(struct pcap *pcap, uint32_t *link, struct weir_view *packet)
+static int classic_record(struct pcap *pcap, uint32_t *link, int64_t *time_us, struct weir_view *packet)
 {
     struct weir_cursor c = pcap->at;
-    weir_cursor_skip(&c, 8); /* time */
+    uint64_t seconds = file_u32(pcap, &c);
+    uint64_t fraction = file_u32(pcap, &c);
     uint32_t captured = file_u32(pcap, &c);
     weir_cursor_skip(&c, 4); /* length on the wire */
     const uint8_t *data = weir_cursor_take(&c, captured);
     if (data == NULL || c.ran_out) return WEIR_ESHORT;
     pcap->at = c;
     *link = pcap->link[0];
+    *time_us = us_of_ticks(seconds * pcap->ticks[0] + fraction, pcap->ticks[0]);
     *packet = weir_view_of(data, captured);
     return 1;
 }
@@ -218,10 +255,13 @@ int pcap_next(struct pcap *pcap, struct pcap_datagram *ret)
     while (weir_cursor_left(&pcap->at) > 0) {
         uint32_t link = 0;
         struct weir_view packet = {0};
-        int rc = pcap->next_generation ? ng_block(pcap, &link, &packet) : classic_record(pcap, &link, &packet);
+        int64_t time_us = 0;
+        int rc = pcap->next_generation ? ng_block(pcap, &link, &time_us, &packet)
+                                       : classic_record(pcap, &link, &time_us, &packet);
         if (rc < 0) return rc;
         if (rc == 0) continue;
         pcap->counts.packets++;
+        ret->time_us = time_us;
         switch (parse_packet(link, packet, ret)) {
         case DATAGRAM: pcap->counts.datagrams++; return 1;
         case NOT_UDP: pcap->counts.not_udp++; break;

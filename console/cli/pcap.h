@@ -27,6 +27,7 @@ struct pcap_datagram {
     struct weir_ip dst;
     uint16_t src_port;
     uint16_t dst_port;
+    int64_t time_us;          /* since 1970 UTC; 0 where the capture does not say */
     struct weir_view payload; /* borrowed from the capture */
 };
 
@@ -35,7 +36,8 @@ struct pcap {
     struct weir_cursor at;
     bool swapped; /* little-endian file: cursor numbers are swapped */
     bool next_generation;
-    uint32_t link[PCAP_INTERFACES_MOST]; /* link type of an interface; pcap: of the file */
+    uint32_t link[PCAP_INTERFACES_MOST];  /* link type of an interface; pcap: of the file */
+    uint64_t ticks[PCAP_INTERFACES_MOST]; /* of its clock, a second */
     uint32_t interfaces;
     struct pcap_counts counts;
 };

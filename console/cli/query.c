@@ -60,15 +60,14 @@ enum cli_exit cli_flows(const struct cli_args *args)
     struct cli_ask ask;
     int64_t limit = 0;
     enum cli_exit status = cli_ask_begin(args, &ask);
-    if (status == CLI_OK) status = cli_ask_limit(args, FLOWS_LIMIT, LIMIT_MOST, &limit);
+    if (status == CLI_OK) status = cli_ask_limit(args, FLOWS_LIMIT, INT64_MAX, &limit);
     if (status == CLI_OK) {
         ask.output.narrow =
             "t_first,duration_ms,proto,src_ip,src_port,dst_ip,dst_port,tcp_flags,packets,bytes,exporter";
         json_object_set_new(ask.body, "shape", json_string("flows"));
-        json_object_set_new(ask.body, "limit", json_integer(limit));
         const char *order = args->values[CLI_OPTION_order];
         if (order != NULL) json_object_set_new(ask.body, "order", json_string(order));
-        status = cli_ask_query(args, &ask);
+        status = cli_ask_pages(args, &ask, limit);
     }
     cli_ask_end(&ask);
     return status;

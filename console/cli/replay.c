@@ -19,6 +19,14 @@
 
 enum { RATE = 10000, SOCKETS_MOST = 1000, CAPTURE_MOST = 1 << 30 };
 
+/** When a datagram is due: so many a second, or as in the capture, so many times faster. */
+struct pace {
+    int64_t begun_us; /* of the monotonic clock, this round */
+    int64_t rate;     /* datagrams a second; 0: as fast as it goes */
+    double speed;     /* 0: by rate */
+    int64_t first_us; /* of the capture's clock; 0 before the first datagram */
+};
+
 /** Where the datagrams go, and one socket for each exporter and port that they came from. */
 struct replay {
     struct sockaddr_storage to;
@@ -38,7 +46,7 @@ struct from {
 static int read_capture(const char *path, struct weir_buf *ret, struct weir_why *why)
 {
     FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-    if (file == NULL) return weir_why_set(why, WEIR_EIO, "%s: %s", path, strerror(errno));
+    if (file == NULL) return weir_why_set(why, WEIR_ENOTFOUND, "%s", strerror(errno));
     int rc = 0;
     for (;;) {
         uint8_t *at = weir_buf_reserve(ret, 1 << 16);
@@ -46,12 +54,12 @@ static int read_capture(const char *path, struct weir_buf *ret, struct weir_why 
         if (got == 0) break;
         weir_buf_commit(ret, got);
         if (ret->size > CAPTURE_MOST) {
-            rc = weir_why_set(why, WEIR_ELIMIT, "%s: larger than 1 GiB: split it with editcap -c", path);
+            rc = weir_why_set(why, WEIR_ELIMIT, "larger than 1 GiB: split it with editcap -c");
             break;
         }
     }
     if (rc == 0 && ret->failed) rc = weir_why_set(why, WEIR_ENOMEM, "out of memory");
-    if (rc == 0 && ferror(file)) rc = weir_why_set(why, WEIR_EIO, "%s: %s", path, strerror(errno));
+    if (rc == 0 && ferror(file)) rc = weir_why_set(why, WEIR_EIO, "%s", strerror(errno));
     if (file != stdin) fclose(file);
     return rc;
 }
@@ -124,21 +132,30 @@ static int socket_for(struct replay *replay, const struct pcap_datagram *datagra
     return fd;
 }
 
-/** Wait until datagram number @number of a stream of @rate a second is due. */
-static void pace(int64_t begun_us, uint64_t number, int64_t rate)
+/** Wait until datagram @number of this round, captured at @time_us, is due. */
+static void wait_for_turn(struct pace *pace, uint64_t number, int64_t time_us)
 {
-    if (rate == 0) return;
-    int64_t due_us = begun_us + (int64_t)(number * 1000000 / (uint64_t)rate);
-    int64_t wait_us = due_us - weir_mono_us();
+    int64_t after_us = 0;
+    if (pace->speed > 0) {
+        if (pace->first_us == 0) pace->first_us = time_us;
+        /* A capture's clock may have been set back: then it is due at once. */
+        if (time_us > pace->first_us) after_us = (int64_t)((double)(time_us - pace->first_us) / pace->speed);
+    } else if (pace->rate > 0) {
+        after_us = (int64_t)(number * 1000000 / (uint64_t)pace->rate);
+    }
+    int64_t wait_us = pace->begun_us + after_us - weir_mono_us();
     if (wait_us < 500) return;
     struct timespec wait = {.tv_sec = wait_us / 1000000, .tv_nsec = wait_us % 1000000 * 1000};
     nanosleep(&wait, NULL);
 }
 
 /** Send the whole capture once. */
-static int send_once(struct replay *replay, struct weir_view capture, int64_t begun_us, int64_t rate,
-                     struct pcap_counts *counts, struct weir_why *why)
+static int send_once(struct replay *replay, struct weir_view capture, struct pace *pace, struct pcap_counts *counts,
+                     struct weir_why *why)
 {
+    uint64_t number = 0;
+    pace->begun_us = weir_mono_us();
+    pace->first_us = 0;
     struct pcap pcap;
     struct pcap_datagram datagram;
     int rc = pcap_begin(capture, &pcap);
@@ -146,7 +163,7 @@ static int send_once(struct replay *replay, struct weir_view capture, int64_t be
     while ((rc = pcap_next(&pcap, &datagram)) > 0) {
         int fd = socket_for(replay, &datagram);
         if (fd < 0) return weir_why_set(why, WEIR_EIO, "no socket for another exporter: %s", strerror(errno));
-        pace(begun_us, replay->sent + replay->refused, rate);
+        wait_for_turn(pace, number++, datagram.time_us);
         if (send(fd, datagram.payload.data, datagram.payload.size, 0) < 0) {
             replay->refused++;
         } else {
@@ -174,6 +191,19 @@ static enum cli_exit parse_number(const struct cli_args *args, enum cli_option_i
     return CLI_OK;
 }
 
+static enum cli_exit parse_speed(const struct cli_args *args, double *ret)
+{
+    const char *text = args->values[CLI_OPTION_speed];
+    if (text == NULL) return CLI_OK;
+    if (args->values[CLI_OPTION_rate] != NULL) return cli_fail(CLI_USAGE, "--speed and --rate exclude each other");
+    char *end;
+    *ret = strtod(text, &end);
+    if (*text == '\0' || *end != '\0' || !(*ret >= 0.001 && *ret <= 1e6)) {
+        return cli_fail(CLI_USAGE, "--speed: \"%s\" is not a number from 0.001 to 1000000", text);
+    }
+    return CLI_OK;
+}
+
 static void tell(const struct replay *replay, const struct pcap_counts *counts, int64_t elapsed_us)
 {
     fprintf(stderr,
@@ -198,12 +228,13 @@ static void close_all(struct replay *replay)
 
 enum cli_exit cli_replay(const struct cli_args *args)
 {
-    int64_t rate;
+    struct pace pace = {.rate = RATE};
     int64_t rounds;
     const char *to = args->values[CLI_OPTION_to];
     if (args->word_count != 1 || to == NULL) return cli_fail(CLI_USAGE, "usage: weir replay %s", args->verb->words);
-    enum cli_exit status = parse_number(args, CLI_OPTION_rate, "rate", RATE, 100000000, &rate);
+    enum cli_exit status = parse_number(args, CLI_OPTION_rate, "rate", RATE, 100000000, &pace.rate);
     if (status == CLI_OK) status = parse_number(args, CLI_OPTION_loop, "loop", 1, 1000000, &rounds);
+    if (status == CLI_OK) status = parse_speed(args, &pace.speed);
     if (status != CLI_OK) return status;
 
     struct replay replay = {.sent = 0};
@@ -215,9 +246,9 @@ enum cli_exit cli_replay(const struct cli_args *args)
     if (rc == 0) rc = read_capture(args->words[0], &capture, &why);
     int64_t begun_us = weir_mono_us();
     for (int64_t i = 0; rc == 0 && i < rounds; i++) {
-        rc = send_once(&replay, weir_buf_view(&capture), begun_us, rate, &counts, &why);
+        rc = send_once(&replay, weir_buf_view(&capture), &pace, &counts, &why);
     }
-    tell(&replay, &counts, weir_mono_us() - begun_us);
+    if (rc == 0 || replay.sent > 0) tell(&replay, &counts, weir_mono_us() - begun_us);
     close_all(&replay);
     weir_buf_fini(&capture);
     return rc == 0 ? CLI_OK : cli_fail(rc == WEIR_EIO ? CLI_INTERNAL : CLI_USAGE, "%s: %s", args->words[0], why.text);

@@ -13,6 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint64_t bytes = 0;
     while (pcap_next(&pcap, &datagram) > 0) {
         assert(datagram.payload.data >= data && datagram.payload.data + datagram.payload.size <= data + size);
+        assert(datagram.time_us >= 0);
         for (size_t i = 0; i < datagram.payload.size; i++)
             bytes += datagram.payload.data[i];
     }

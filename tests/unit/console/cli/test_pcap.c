@@ -89,11 +89,66 @@ static void a_capture_that_ends_early_says_so_wherever_it_ends(void **state)
     free(data);
 }
 
+/* An interface with a clock of its own (if_tsresol), then one packet at tick @ticks. */
+static int64_t time_by(uint8_t resolution, uint64_t ticks)
+{
+    static const uint8_t packet[32] = {0x45, 0,  0, 29, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0,  0,
+                                       1,    10, 0, 0,  2, 0, 1, 8, 7,  0,  9, 0, 0,  'x'};
+    uint8_t file[28 + 32 + 64] = {0};
+    uint32_t words[] = {0x0a0d0d0a,
+                        28,
+                        0x1a2b3c4d,
+                        1,
+                        0xffffffff,
+                        0xffffffff,
+                        28,
+                        1,
+                        32,
+                        101,
+                        0,
+                        0x00010009,
+                        0,
+                        0,
+                        32,
+                        6,
+                        64,
+                        0,
+                        (uint32_t)(ticks >> 32),
+                        (uint32_t)ticks,
+                        29,
+                        29};
+    words[12] = resolution;
+    memcpy(file, words, sizeof words);
+    memcpy(file + sizeof words, packet, sizeof packet);
+    uint32_t length = 64;
+    memcpy(file + sizeof words + sizeof packet, &length, sizeof length);
+
+    struct pcap pcap;
+    struct pcap_datagram datagram;
+    assert_int_equal(pcap_begin(weir_view_of(file, sizeof words + sizeof packet + sizeof length), &pcap), 0);
+    assert_int_equal(pcap_next(&pcap, &datagram), 1);
+    assert_int_equal(datagram.payload.size, 1);
+    return datagram.time_us;
+}
+
+static void each_interface_has_a_clock_of_its_own(void **state)
+{
+    (void)state;
+    assert_int_equal(time_by(6, 1772600000123456), 1772600000123456);
+    assert_int_equal(time_by(9, 1772600000123456789), 1772600000123456);
+    assert_int_equal(time_by(3, 1772600000123), 1772600000123000);
+    assert_int_equal(time_by(0x80 | 10, UINT64_C(1772600000) * 1024 + 512), 1772600000500000);
+    assert_int_equal(time_by(19, 5), 0); /* finer than 64 bits can say */
+    assert_int_equal(time_by(0xff, 5), 0);
+    assert_int_equal(time_by(0, UINT64_MAX), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_link_type_and_byte_order_gives_its_payloads),
         cmocka_unit_test(what_is_passed_over_is_counted_by_reason),
+        cmocka_unit_test(each_interface_has_a_clock_of_its_own),
         cmocka_unit_test(a_capture_that_ends_early_says_so_wherever_it_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
