@@ -235,12 +235,26 @@ static void collect(json_t **all, json_t *page)
     }
 }
 
+/** What the first page says holds for all of them, unless a later one is partial; their times add up. */
+static void add_meta(json_t **meta, json_t *page)
+{
+    if (*meta == NULL) {
+        *meta = json_incref(page);
+        return;
+    }
+    json_int_t elapsed_ms = number_of(*meta, "elapsed_ms") + number_of(page, "elapsed_ms");
+    json_object_set_new(*meta, "elapsed_ms", json_integer(elapsed_ms));
+    if (!json_is_true(json_object_get(page, "partial"))) return;
+    static const char *const keys[] = {"partial", "exact", "sources", "missing"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        json_object_set(*meta, keys[i], json_object_get(page, keys[i]));
+}
+
 enum cli_exit cli_ask_pages(const struct cli_args *args, struct cli_ask *ask, int64_t limit)
 {
     enum { PAGE_MOST = 10000 };
     bool streams = cli_output_streams(&ask->output);
     enum cli_exit status = CLI_OK;
-    bool is_partial = false;
     json_t *all = NULL;
     json_t *meta = NULL;
     for (int64_t printed = 0; status == CLI_OK;) {
@@ -257,13 +271,10 @@ enum cli_exit cli_ask_pages(const struct cli_args *args, struct cli_ask *ask, in
         json_t *next = json_object_get(page, "next");
         bool more = json_is_string(next) && printed < limit && rows > 0 && !ferror(stdout);
         if (more) json_object_set(ask->body, "cursor", next);
-        json_decref(meta);
-        meta = json_incref(json_object_get(page, "meta"));
-        is_partial = is_partial || json_is_true(json_object_get(meta, "partial"));
+        add_meta(&meta, json_object_get(page, "meta"));
         json_decref(page);
         if (more || status != CLI_OK) continue;
 
-        json_object_set_new(meta, "partial", json_boolean(is_partial));
         if (all != NULL) json_object_del(all, "next");
         if (!streams) status = print_rows(&ask->output, all);
         if (status == CLI_OK) status = print_end(args, &ask->output, meta, (size_t)printed);

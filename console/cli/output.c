@@ -219,12 +219,20 @@ static void plain_text(const json_t *value, struct weir_buf *out)
     }
 }
 
+/** Is a number of this unit one that people read with k, M, G? */
+static bool is_counted(const char *unit)
+{
+    static const char *const units[] = {"bytes", "packets", "flows", "records", "bit/s", "packets/s"};
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+        if (strcmp(units[i], unit) == 0) return true;
+    return false;
+}
+
 /** A value as people read it in a table. */
 static void table_text(const struct cli_output *output, const struct column *column, const json_t *value,
                        struct weir_buf *out)
 {
-    bool counts = strcmp(column->unit, "bytes") == 0 || strcmp(column->unit, "packets") == 0 ||
-                  strcmp(column->unit, "flows") == 0 || strcmp(column->unit, "records") == 0;
+    bool counts = is_counted(column->unit);
     if (value == NULL || json_is_null(value)) {
         weir_buf_text(out, "-");
     } else if (json_is_string(value) && strcmp(column->type, "time") == 0) {

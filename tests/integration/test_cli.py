@@ -15,6 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from river import River
+
 BIN = Path(os.environ.get("WEIR_BIN", Path(__file__).parents[2] / "build" / "dev" / "bin")).resolve()
 
 META = {"from": "2026-03-04T15:00:00.000Z", "to": "2026-03-04T16:00:00.000Z", "rollup": "1m", "exact": True,
@@ -165,6 +167,13 @@ def test_a_series_of_groups_is_drawn_with_its_gaps(weir, console):
     assert len(weir("series", "-g", "proto", "-o", "csv").stdout.splitlines()) == 4
 
 
+def test_rates_have_human_units_too(weir, console):
+    columns = [{"name": "bps", "type": "integer", "unit": "bit/s"}, {"name": "pps", "type": "integer", "unit": "packets/s"}]
+    console.replies = [(200, SERIES | {"columns": columns, "rows": [{"bps": 57693488, "pps": 1200}]})]
+    assert weir("series").stdout.splitlines()[1].split() == ["57.7M", "1.20k"]
+    assert weir("series", "-N").stdout.splitlines()[1].split() == ["57693488", "1200"]
+
+
 def test_a_sum_is_one_row_over_the_range(weir, console):
     weir("series", "--sum", "-t", "yesterday", "udp")
     assert (console.body["shape"], console.body["group"]) == ("table", [])
@@ -172,11 +181,33 @@ def test_a_sum_is_one_row_over_the_range(weir, console):
 
 
 def test_limit_0_of_flows_follows_the_pages(weir, console):
-    console.replies = [(200, FLOWS | {"next": "c1"}), (200, FLOWS | {"next": "c2"}), (200, FLOWS)]
+    later = FLOWS | {"meta": META | {"total": {"flows": 1, "packets": 1, "bytes": 1}}}
+    console.replies = [(200, FLOWS | {"next": "c1"}), (200, later | {"next": "c2"}), (200, later)]
     done = weir("flows", "-n", "0", "-o", "csv")
     assert done.stdout.splitlines() == ["t_first,src_ip,bytes"] + ["2026-03-04T15:00:02.118Z,10.1.4.88,1184"] * 3
     assert [it[3].get("cursor") for it in console.asked] == [None, "c1", "c2"]
-    assert "-- 3 rows" in done.stderr
+    assert "-- 3 rows · 117 GB in 1.20k flows" in done.stderr and "123 ms" in done.stderr
+
+
+def test_a_later_page_that_is_partial_makes_the_answer_so(weir, console):
+    sources = [{"id": "agg2", "ok": False, "reason": "timeout"}]
+    part = FLOWS | {"meta": META | {"partial": True, "exact": False, "sources": sources}}
+    console.replies = [(200, FLOWS | {"next": "c1"}), (200, part)]
+    done = weir("flows", "-n", "0", "--partial", "fail", "-o", "json")
+    assert done.returncode == 5 and "partial: agg2 (timeout)" in done.stderr
+    assert len(json.loads(done.stdout)["rows"]) == 2 and json.loads(done.stdout)["meta"]["partial"] is True
+
+
+def test_a_real_console_gives_every_flow_once(tmp_path):
+    with River(tmp_path, aggregators=2) as river:
+        river.generate(12_500, 10_000)
+        river.settle()
+        lines = river.weir("flows", "-n", "0", "-o", "csv", "-q").stdout.splitlines()
+        assert len(lines) == 12_500
+        rows = river.ask("flows", "-n", "11000")["rows"]
+        assert len(rows) == 11_000
+        whole = river.ask("series", "--sum")["rows"][0]
+        assert sum(row["bytes"] for row in river.ask("flows", "-n", "0")["rows"]) == whole["bytes"]
 
 
 def test_a_filter_error_points_at_its_place(weir, console):
