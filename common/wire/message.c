@@ -9,16 +9,6 @@
 
 static const uint8_t no_agent[16];
 
-/** A lent C string as protobuf-c wants it: it never writes through it. */
-static char *lent_text(const char *text)
-{
-    union {
-        const char *lent;
-        char *field;
-    } as = {.lent = text};
-    return as.field;
-}
-
 int weir_msg_encode(const struct weir_msg *msg, struct weir_buf *out)
 {
     Weir__V1__Message pb;
@@ -51,11 +41,11 @@ int weir_msg_encode(const struct weir_msg *msg, struct weir_buf *out)
     pb.cum_bytes = msg->cum.bytes;
     pb.spool_bytes = msg->spool_bytes;
     pb.spool_oldest_ms = msg->spool_oldest_ms;
-    pb.node = lent_text(msg->node);
-    pb.tenant = lent_text(msg->tenant);
-    pb.site = lent_text(msg->site);
-    pb.name = lent_text(msg->name);
-    pb.text = lent_text(msg->text);
+    pb.node = weir_proto_lent_text(msg->node);
+    pb.tenant = weir_proto_lent_text(msg->tenant);
+    pb.site = weir_proto_lent_text(msg->site);
+    pb.name = weir_proto_lent_text(msg->name);
+    pb.text = weir_proto_lent_text(msg->text);
 
     pb.n_lanes = msg->lane_count;
     pb.lanes = lane_of;

@@ -49,4 +49,14 @@ int weir_proto_unpack_heap(struct weir_proto_budget *budget, const ProtobufCMess
 /** Copy a string field to @out of @size bytes. WEIR_EFORMAT when it is too long. */
 int weir_proto_text(const char *field, char *out, size_t size);
 
+/** A lent C string as protobuf-c wants it: it never writes through it. */
+static inline char *weir_proto_lent_text(const char *text)
+{
+    union {
+        const char *lent;
+        char *field;
+    } as = {.lent = text};
+    return as.field;
+}
+
 #endif

@@ -176,16 +176,6 @@ int weir_question_decode(struct weir_view frame, struct weir_question *out, stru
 
 /* ---- headers of answers ---- */
 
-/** A lent C string as protobuf-c wants it: it never writes through it. */
-static char *lent_text(const char *text)
-{
-    union {
-        const char *lent;
-        char *field;
-    } as = {.lent = text};
-    return as.field;
-}
-
 int weir_answer_header_encode(const struct weir_answer_header *header, struct weir_buf *out)
 {
     Weir__V1__AnswerHeader pb;
@@ -195,8 +185,8 @@ int weir_answer_header_encode(const struct weir_answer_header *header, struct we
     pb.index = header->index;
     pb.more = header->more;
     pb.code = (uint32_t)-header->code;
-    pb.text = lent_text(header->text);
-    pb.node = lent_text(header->node);
+    pb.text = weir_proto_lent_text(header->text);
+    pb.node = weir_proto_lent_text(header->node);
     return append(&pb.base, out);
 }
 

@@ -4,6 +4,7 @@
 #include "common/flow/filter.h"
 #include "common/flow/timerange.h"
 #include "console/cli/conf.h"
+#include "console/cli/output.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -137,19 +138,13 @@ static CURLcode transfer(const struct place *place, const char *url, const char 
     return code;
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text == NULL ? "" : text;
-}
-
 /** A filter error of the API, as the filter's own parser would print it. */
 static void tell_filter_error(const json_t *from, const char *filter)
 {
     struct weir_filter_error error = {.column = (uint32_t)json_integer_value(json_object_get(from, "column")),
                                       .length = (uint32_t)json_integer_value(json_object_get(from, "length"))};
-    snprintf(error.message, sizeof error.message, "%s", text_of(from, "message"));
-    snprintf(error.suggestion, sizeof error.suggestion, "%s", text_of(from, "suggest"));
+    snprintf(error.message, sizeof error.message, "%s", cli_text_of(from, "message"));
+    snprintf(error.suggestion, sizeof error.suggestion, "%s", cli_text_of(from, "suggest"));
     size_t i;
     json_t *word;
     json_array_foreach(json_object_get(from, "expected"), i, word)
@@ -187,8 +182,8 @@ static enum cli_exit exit_of(long status)
 /** Tell an RFC 9457 problem. */
 static enum cli_exit tell_problem(long status, const json_t *problem, const char *filter)
 {
-    const char *type = text_of(problem, "type");
-    const char *detail = text_of(problem, "detail");
+    const char *type = cli_text_of(problem, "type");
+    const char *detail = cli_text_of(problem, "detail");
     const json_t *first = json_array_get(json_object_get(problem, "errors"), 0);
     size_t size = strlen(type);
     bool is_filter = size >= 13 && strcmp(type + size - 13, "filter-syntax") == 0;
@@ -196,13 +191,13 @@ static enum cli_exit tell_problem(long status, const json_t *problem, const char
         tell_filter_error(first, filter);
         return CLI_USAGE;
     }
-    if (text_of(problem, "title")[0] == '\0') {
+    if (cli_text_of(problem, "title")[0] == '\0') {
         return cli_fail(CLI_INTERNAL, "HTTP status %ld, and no problem of a console: is this its address?", status);
     }
     enum cli_exit exit_status = exit_of(status);
     if (exit_status == CLI_PARTIAL && size >= 9 && strcmp(type + size - 9, "not-ready") == 0)
         exit_status = CLI_UNREACHABLE;
-    return cli_fail(exit_status, "%s%s%s", text_of(problem, "title"), detail[0] == '\0' ? "" : ": ", detail);
+    return cli_fail(exit_status, "%s%s%s", cli_text_of(problem, "title"), detail[0] == '\0' ? "" : ": ", detail);
 }
 
 enum cli_exit cli_api(const struct cli_args *args, const char *path, const json_t *body, const char *filter,

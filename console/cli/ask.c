@@ -85,12 +85,6 @@ static json_int_t number_of(const json_t *object, const char *key)
     return json_integer_value(json_object_get(object, key));
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text == NULL ? "" : text;
-}
-
 /** " · " between the parts of the footer. */
 static void part(struct weir_buf *out)
 {
@@ -117,8 +111,8 @@ static void put_range(const struct cli_output *output, const json_t *meta, struc
     int64_t to = 0;
     char begin[WEIR_TIME_TEXT];
     char end[WEIR_TIME_TEXT];
-    if (weir_timepoint_parse(text_of(meta, "from"), 0, &weir_zone_utc, &from, NULL) < 0) return;
-    if (weir_timepoint_parse(text_of(meta, "to"), 0, &weir_zone_utc, &to, NULL) < 0) return;
+    if (weir_timepoint_parse(cli_text_of(meta, "from"), 0, &weir_zone_utc, &from, NULL) < 0) return;
+    if (weir_timepoint_parse(cli_text_of(meta, "to"), 0, &weir_zone_utc, &to, NULL) < 0) return;
     part(out);
     weir_buf_printf(out, "%s to %s", weir_time_local(from, &output->zone, begin),
                     weir_time_local(to, &output->zone, end));
@@ -157,7 +151,7 @@ static void print_footer(const struct cli_output *output, const json_t *meta, si
     if (json_object_get(meta, "exact") != NULL) {
         part(&out);
         weir_buf_text(&out, json_is_true(json_object_get(meta, "exact")) ? "exact" : "approximate");
-        const char *rollup = text_of(meta, "rollup");
+        const char *rollup = cli_text_of(meta, "rollup");
         if (rollup[0] != '\0') weir_buf_printf(&out, " (%s)", rollup);
     }
     if (json_is_true(json_object_get(meta, "sampled"))) weir_buf_text(&out, " · sampled");
@@ -181,7 +175,7 @@ static void warn_partial(const json_t *meta)
     json_array_foreach(json_object_get(meta, "sources"), i, source)
     {
         if (json_is_true(json_object_get(source, "ok"))) continue;
-        fprintf(stderr, " %s (%s)", text_of(source, "id"), text_of(source, "reason"));
+        fprintf(stderr, " %s (%s)", cli_text_of(source, "id"), cli_text_of(source, "reason"));
     }
     fputc('\n', stderr);
 }

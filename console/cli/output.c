@@ -145,16 +145,10 @@ void cli_sparkline(const uint64_t *values, size_t count, struct weir_buf *out)
     }
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text == NULL ? "" : text;
-}
-
 static struct column column_of(const json_t *from)
 {
     struct column column = {
-        .name = text_of(from, "name"), .type = text_of(from, "type"), .unit = text_of(from, "unit")};
+        .name = cli_text_of(from, "name"), .type = cli_text_of(from, "type"), .unit = cli_text_of(from, "unit")};
     column.right = strcmp(column.type, "integer") == 0 || strcmp(column.type, "number") == 0;
     return column;
 }
@@ -178,7 +172,7 @@ static int choose_columns(const char *fields, const json_t *columns, struct colu
         bool found = false;
         json_array_foreach(columns, i, column)
         {
-            const char *name = text_of(column, "name");
+            const char *name = cli_text_of(column, "name");
             if (strlen(name) != size || strncmp(name, at, size) != 0) continue;
             found = true;
             if (*count < COLUMNS_MOST) chosen[(*count)++] = column_of(column);
@@ -187,7 +181,7 @@ static int choose_columns(const char *fields, const json_t *columns, struct colu
             struct weir_buf all = WEIR_BUF_INIT;
             json_array_foreach(columns, i, column)
             {
-                weir_buf_printf(&all, "%s%s", i == 0 ? "" : ", ", text_of(column, "name"));
+                weir_buf_printf(&all, "%s%s", i == 0 ? "" : ", ", cli_text_of(column, "name"));
             }
             int rc = weir_why_set(why, WEIR_EPARAM, "--fields: no column \"%.*s\"; there are %s", (int)size, at,
                                   weir_buf_cstr(&all));

@@ -51,4 +51,11 @@ void cli_sparkline(const uint64_t *values, size_t count, struct weir_buf *out);
 /** Cells that UTF-8 text takes on a terminal: one per code point. */
 size_t cli_width(const char *text);
 
+/** The text of a member of a JSON object; "" when it is not there or no text. Borrowed from the object. */
+static inline const char *cli_text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text == NULL ? "" : text;
+}
+
 #endif
