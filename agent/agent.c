@@ -96,8 +96,11 @@ _Static_assert(AGENT_SPOOL_DROP_OLD == 0 && AGENT_SPOOL_DROP_NEW == 1, "the word
 _Static_assert(AGENT_SYNC_TICK == 0 && AGENT_SYNC_BATCH == 1 && AGENT_SYNC_OFF == 2, "the words of the option sync");
 _Static_assert(WEIR_CODEC_NONE == 0 && WEIR_CODEC_LZ4 == 1 && WEIR_CODEC_ZSTD == 2, "the words of the option codec");
 
+_Static_assert(AGENT_TUNNELS_OUTER == 0 && AGENT_TUNNELS_INNER == 1, "the words of the option tunnels");
+
 static int create_listener(struct agent *agent, struct weir_metrics *metrics, struct weir_why *why)
 {
+    enum { EXPORTER_AGENT, EXPORTER_SENDER };
     const struct agent_conf *conf = agent->conf;
     struct agent_listen_conf listen = AGENT_LISTEN_DEFAULTS;
     listen.endpoints = default_listen;
@@ -111,6 +114,8 @@ static int create_listener(struct agent *agent, struct weir_metrics *metrics, st
     listen.allow = agent->allow;
     listen.allow_count = conf->exporters_count;
     listen.gather.linger_ms = (uint32_t)conf->linger_ms;
+    listen.decoder.tunnels = (enum agent_tunnels)conf->tunnels;
+    listen.decoder.sflow_by_sender = conf->sflow_exporter == EXPORTER_SENDER;
     listen.decoder.sampling = agent->sampling;
     listen.decoder.sampling_count = conf->sampling_count;
     int rc = agent_listener_create(&listen, agent_ship_sink(agent->ship), metrics, AGENT_COUNTERS_INPUT,

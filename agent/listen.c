@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -505,23 +506,39 @@ static double each_value(size_t input_row, const struct agent_exporter_stat *sta
     }
 }
 
-/** One sample per exporter: the domains of one exporter stand together, and are added up (but for the time heard). */
-static void each_exporter(struct worker *worker, size_t input_row, const struct weir_metric_row *row,
-                          struct weir_buf *out)
+static int by_exporter(const void *a, const void *b)
 {
-    pthread_mutex_lock(&worker->lock);
-    for (size_t i = 0; i < worker->stat_count;) {
-        const struct weir_ip *ip = &worker->stats[i].source.exporter;
+    return memcmp(a, b, sizeof(struct weir_ip)); /* which a stat begins with */
+}
+_Static_assert(offsetof(struct agent_exporter_stat, source.exporter) == 0, "by_exporter compares it");
+
+/** What all threads know, the domains of one exporter together. The caller's to free; NULL without memory. */
+static struct agent_exporter_stat *all_stats(struct agent_listener *listener, size_t *count)
+{
+    size_t room = agent_listener_exporters(listener, NULL, 0);
+    struct agent_exporter_stat *stats = weir_calloc(room + 1, sizeof *stats);
+    if (stats == NULL) return NULL;
+    size_t found = agent_listener_exporters(listener, stats, room);
+    *count = found < room ? found : room;
+    qsort(stats, *count, sizeof *stats, by_exporter);
+    return stats;
+}
+
+/** One sample per exporter: its domains are added up (but for the time heard), whoever sent for it. */
+static void each_exporter(const struct agent_exporter_stat *stats, size_t count, size_t input_row,
+                          const struct weir_metric_row *row, struct weir_buf *out)
+{
+    for (size_t i = 0; i < count;) {
+        const struct weir_ip *ip = &stats[i].source.exporter;
         double value = 0;
-        for (; i < worker->stat_count && weir_ip_equal(ip, &worker->stats[i].source.exporter); i++) {
-            double one = each_value(input_row, &worker->stats[i]);
+        for (; i < count && weir_ip_equal(ip, &stats[i].source.exporter); i++) {
+            double one = each_value(input_row, &stats[i]);
             if (input_row != AGENT_INPUT_exporter_heard) value += one;
             if (input_row == AGENT_INPUT_exporter_heard && one > value) value = one;
         }
         char text[WEIR_IP_TEXT];
         weir_metric_sample(row, weir_ip_format(ip, text), value, out);
     }
-    pthread_mutex_unlock(&worker->lock);
 }
 
 void agent_listener_each(struct agent_listener *listener, size_t input_row, const struct weir_metric_row *row,
@@ -540,6 +557,9 @@ void agent_listener_each(struct agent_listener *listener, size_t input_row, cons
         }
         return;
     }
-    for (uint32_t i = 0; i < listener->conf.threads; i++)
-        each_exporter(listener->workers[i], input_row, row, out);
+    size_t count = 0;
+    struct agent_exporter_stat *stats = all_stats(listener, &count);
+    if (stats == NULL) return;
+    each_exporter(stats, count, input_row, row, out);
+    weir_free(stats);
 }

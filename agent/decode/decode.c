@@ -144,6 +144,7 @@ size_t agent_decoder_exporters(const struct agent_decoder *decoder, struct agent
             if (count++ >= most) continue;
             out[count - 1] = (struct agent_exporter_stat){
                 .source = domain->stream->source,
+                .sender = exporter->ip,
                 .protocol = wire_protocol(domain->protocol),
                 .sampling_origin = domain->last.origin,
                 .sampling_one_in = domain->last.one_in,

@@ -11,6 +11,7 @@
 #define WEIR_AGENT_DECODE_DECODE_H
 
 #include "agent/decode/count.h"
+#include "agent/decode/packet.h"
 #include "agent/gather.h"
 
 /** What the operator says about the sampling of exporters; the first rule of each kind that matches decides. */
@@ -29,6 +30,8 @@ struct agent_decoder_conf {
     uint32_t most_samplers;                     /* of one exporter */
     size_t most_parked_bytes;                   /* data sets of all exporters that wait for their template */
     uint32_t parked_ms;                         /* how long one may wait */
+    enum agent_tunnels tunnels;                 /* of sampled packets */
+    bool sflow_by_sender;                       /* the exporter of sFlow: its sender, not the agent that it names */
     const struct agent_sampling_rule *sampling; /* lent for the decoder's life */
     size_t sampling_count;
 };
@@ -74,6 +77,7 @@ const struct agent_decode_counts *agent_decoder_counts(const struct agent_decode
 /** One (exporter, domain), for people. */
 struct agent_exporter_stat {
     struct weir_source source;
+    struct weir_ip sender;       /* who sent for it: mostly itself */
     enum weir_protocol protocol; /* of the last datagram */
     enum weir_sampling_origin sampling_origin;
     uint32_t sampling_one_in; /* of the last flow; 0 unknown */

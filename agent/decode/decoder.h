@@ -45,6 +45,7 @@ struct agent_domain {
     struct agent_domain *next; /* of the exporter; last used first */
     struct agent_exporter *exporter;
     struct agent_stream *stream;
+    struct weir_ip ip; /* what flows name as their exporter: the sender, or the agent in an sFlow datagram */
     enum agent_protocol protocol;
     uint32_t id;
     struct agent_template *templates[AGENT_TEMPLATE_BUCKETS];
@@ -55,6 +56,8 @@ struct agent_domain {
     uint32_t uptime_ms; /* in the last datagram */
     int64_t boot_ms;    /* IPFIX: systemInitTimeMilliseconds from options; 0 unknown */
 
+    uint32_t override_one_in; /* by the operator's rules; 0 none */
+    uint32_t default_one_in;
     struct agent_rate rate; /* of flows that say nothing themselves */
     uint32_t wide_one_in;   /* options data for the whole domain; 0 none */
     struct agent_rate last; /* of the last flow */
@@ -67,6 +70,7 @@ struct agent_domain {
     int64_t export_ms;
 };
 
+/** A sender. */
 struct agent_exporter {
     struct agent_exporter *next; /* in its bucket */
     struct agent_link by_age;    /* of all exporters */
@@ -78,8 +82,6 @@ struct agent_exporter {
     struct agent_sampler *samplers;
     uint32_t sampler_count;
     uint32_t sampler_capacity;
-    uint32_t override_one_in; /* by the operator's rules; 0 none */
-    uint32_t default_one_in;
     uint32_t wide_one_in; /* options data for the whole of any domain, the last heard; 0 none */
 };
 
@@ -130,6 +132,11 @@ static inline void agent_count(struct agent_decoder *decoder, enum agent_input_c
 struct agent_domain *agent_domain_enter(struct agent_decoder *decoder, const struct weir_ip *ip,
                                         enum agent_protocol protocol, uint32_t id, int64_t received_ms,
                                         enum agent_refusal *refusal);
+
+/** As above, for a sender @ip whose flows name another exporter: itself, or the one that it speaks for. */
+struct agent_domain *agent_domain_enter_as(struct agent_decoder *decoder, const struct weir_ip *ip,
+                                           const struct weir_ip *named, enum agent_protocol protocol, uint32_t id,
+                                           int64_t received_ms, enum agent_refusal *refusal);
 
 void agent_exporter_forget(struct agent_decoder *decoder, struct agent_exporter *exporter);
 

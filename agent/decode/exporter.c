@@ -14,13 +14,13 @@ static struct agent_exporter *oldest(struct agent_decoder *decoder)
     return AGENT_LINKED(decoder->exporters.next, struct agent_exporter, by_age);
 }
 
-/** What the operator's rules say of an exporter. */
-static void apply_rules(const struct agent_decoder_conf *conf, struct agent_exporter *exporter)
+/** What the operator's rules say of the exporter of a domain. */
+static void apply_rules(const struct agent_decoder_conf *conf, struct agent_domain *domain)
 {
     for (size_t i = conf->sampling_count; i-- > 0;) {
         const struct agent_sampling_rule *rule = &conf->sampling[i];
-        if (!weir_prefix_contains(&rule->exporters, &exporter->ip)) continue;
-        *(rule->overrides ? &exporter->override_one_in : &exporter->default_one_in) = rule->one_in;
+        if (!weir_prefix_contains(&rule->exporters, &domain->ip)) continue;
+        *(rule->overrides ? &domain->override_one_in : &domain->default_one_in) = rule->one_in;
     }
 }
 
@@ -49,16 +49,15 @@ static struct agent_exporter *exporter_of(struct agent_decoder *decoder, const s
     agent_link_init(&exporter->templates);
     agent_link_append(&decoder->exporters, &exporter->by_age);
     decoder->exporter_count++;
-    apply_rules(&decoder->conf, exporter);
     return exporter;
 }
 
 static struct agent_domain *make_domain(struct agent_decoder *decoder, struct agent_exporter *exporter,
-                                        enum agent_protocol protocol, uint32_t id)
+                                        const struct weir_ip *named, enum agent_protocol protocol, uint32_t id)
 {
     struct agent_domain *domain = weir_calloc(1, sizeof *domain);
     if (domain == NULL) return NULL;
-    struct weir_source source = {.exporter = exporter->ip, .domain = id};
+    struct weir_source source = {.exporter = *named, .domain = id};
     int rc = agent_gather_attach(decoder->gather, &source, &domain->stream);
     if (rc == WEIR_ELIMIT && oldest(decoder) != exporter) {
         agent_count(decoder, AGENT_INPUT_exporters_evicted, 1);
@@ -70,21 +69,24 @@ static struct agent_domain *make_domain(struct agent_decoder *decoder, struct ag
         return NULL;
     }
     domain->exporter = exporter;
+    domain->ip = *named;
     domain->protocol = protocol;
     domain->id = id;
     domain->next = exporter->domains;
     exporter->domains = domain;
     exporter->domain_count++;
+    apply_rules(&decoder->conf, domain);
     agent_sampling_resolve(exporter);
     return domain;
 }
 
 static struct agent_domain *domain_of(struct agent_decoder *decoder, struct agent_exporter *exporter,
-                                      enum agent_protocol protocol, uint32_t id, enum agent_refusal *refusal)
+                                      const struct weir_ip *named, enum agent_protocol protocol, uint32_t id,
+                                      enum agent_refusal *refusal)
 {
     for (struct agent_domain **at = &exporter->domains; *at != NULL; at = &(*at)->next) {
         struct agent_domain *domain = *at;
-        if (domain->id != id || domain->protocol != protocol) continue;
+        if (domain->id != id || domain->protocol != protocol || !weir_ip_equal(&domain->ip, named)) continue;
         *at = domain->next;
         domain->next = exporter->domains;
         exporter->domains = domain;
@@ -94,7 +96,7 @@ static struct agent_domain *domain_of(struct agent_decoder *decoder, struct agen
         *refusal = AGENT_REFUSAL_limit;
         return NULL;
     }
-    struct agent_domain *domain = make_domain(decoder, exporter, protocol, id);
+    struct agent_domain *domain = make_domain(decoder, exporter, named, protocol, id);
     if (domain == NULL) *refusal = AGENT_REFUSAL_memory;
     return domain;
 }
@@ -103,12 +105,19 @@ struct agent_domain *agent_domain_enter(struct agent_decoder *decoder, const str
                                         enum agent_protocol protocol, uint32_t id, int64_t received_ms,
                                         enum agent_refusal *refusal)
 {
+    return agent_domain_enter_as(decoder, ip, ip, protocol, id, received_ms, refusal);
+}
+
+struct agent_domain *agent_domain_enter_as(struct agent_decoder *decoder, const struct weir_ip *ip,
+                                           const struct weir_ip *named, enum agent_protocol protocol, uint32_t id,
+                                           int64_t received_ms, enum agent_refusal *refusal)
+{
     struct agent_exporter *exporter = exporter_of(decoder, ip);
     if (exporter == NULL) {
         *refusal = AGENT_REFUSAL_memory;
         return NULL;
     }
-    struct agent_domain *domain = domain_of(decoder, exporter, protocol, id, refusal);
+    struct agent_domain *domain = domain_of(decoder, exporter, named, protocol, id, refusal);
     if (domain == NULL) return NULL;
     domain->datagrams++;
     domain->heard_ms = received_ms;

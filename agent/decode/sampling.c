@@ -18,11 +18,11 @@ static uint32_t lone_sampler(const struct agent_exporter *exporter, const struct
 static struct agent_rate resolve(const struct agent_exporter *exporter, const struct agent_domain *domain)
 {
     uint32_t lone = lone_sampler(exporter, domain);
-    if (exporter->override_one_in != 0) return (struct agent_rate){exporter->override_one_in, WEIR_SAMPLING_OPERATOR};
+    if (domain->override_one_in != 0) return (struct agent_rate){domain->override_one_in, WEIR_SAMPLING_OPERATOR};
     if (domain->wide_one_in != 0) return (struct agent_rate){domain->wide_one_in, WEIR_SAMPLING_EXPORTER};
     if (lone != 0) return (struct agent_rate){lone, WEIR_SAMPLING_SAMPLER};
     if (exporter->wide_one_in != 0) return (struct agent_rate){exporter->wide_one_in, WEIR_SAMPLING_EXPORTER};
-    if (exporter->default_one_in != 0) return (struct agent_rate){exporter->default_one_in, WEIR_SAMPLING_DEFAULT};
+    if (domain->default_one_in != 0) return (struct agent_rate){domain->default_one_in, WEIR_SAMPLING_DEFAULT};
     return (struct agent_rate){0, WEIR_SAMPLING_UNKNOWN};
 }
 

@@ -1,9 +1,19 @@
-/** sFlow version 5 (sflow.org/sflow_version_5.txt): flow samples, compact and expanded. */
+/**
+ * sFlow version 5 (sflow.org/sflow_version_5.txt): flow samples, compact and expanded, and discarded packets
+ * (sflow.org/sflow_drops.txt). Every count is bounded by the bytes that are left: each sample and record takes at
+ * least its header of 8 bytes, or the reading ends.
+ */
 #include "agent/decode/decoder.h"
 #include "agent/decode/packet.h"
 
 enum { ADDRESS_IPV4 = 1, ADDRESS_IPV6 = 2 };
-enum { SAMPLE_FLOW = 1, SAMPLE_COUNTERS = 2, SAMPLE_FLOW_EXPANDED = 3, SAMPLE_COUNTERS_EXPANDED = 4 };
+enum {
+    SAMPLE_FLOW = 1,
+    SAMPLE_COUNTERS = 2,
+    SAMPLE_FLOW_EXPANDED = 3,
+    SAMPLE_COUNTERS_EXPANDED = 4,
+    SAMPLE_DISCARDED = 5,
+};
 enum {
     RECORD_HEADER = 1,
     RECORD_ETHERNET = 2,
@@ -13,8 +23,7 @@ enum {
     RECORD_ROUTER = 1002,
     RECORD_GATEWAY = 1003,
 };
-enum { INTERFACE_SINGLE = 0, INTERFACE_DISCARDED = 1 };
-enum { FORWARDING_DROPPED = 128 }; /* RFC 7270 4.12: dropped, reason unknown */
+enum { INTERFACE_SINGLE = 0, INTERFACE_DISCARDED = 1 }; /* 2: several, whose number the value is */
 
 #define COLUMN(field) (1ull << WEIR_FIELD_##field)
 
@@ -23,7 +32,60 @@ struct sample {
     struct weir_flow flow;
     uint64_t columns;
     bool has_packet; /* a record told how long it was */
+    enum agent_tunnels tunnels;
 };
+
+/**
+ * The forwarding status (RFC 7270 4.12) of a packet that was discarded for @reason: up to 255 a code of ICMP
+ * destination unreachable, above one of sFlow's own.
+ */
+static uint8_t dropped_status(uint32_t reason)
+{
+    enum {
+        UNKNOWN = 128,
+        ACL_DENY = 129,
+        ACL_DROP = 130,
+        UNROUTABLE = 131,
+        ADJACENCY = 132,
+        FRAGMENTATION = 133,
+        BAD_CHECKSUM = 134,
+        BAD_TTL = 137,
+        POLICER = 138,
+        WRED = 139,
+        RPF = 140,
+        BAD_OUTPUT = 142,
+        HARDWARE = 143,
+    };
+    switch (reason) {
+    case 0: /* net, host, network and host unknown, for their type of service */
+    case 1:
+    case 6:
+    case 7:
+    case 11:
+    case 12: return UNROUTABLE;
+    case 4: return FRAGMENTATION;
+    case 9: /* prohibited */
+    case 10:
+    case 13: return ACL_DENY;
+    case 257: return BAD_TTL;
+    case 258: return ACL_DROP;
+    case 260: return WRED;
+    case 261: return POLICER;
+    case 262: return FRAGMENTATION; /* too big */
+    case 269:                       /* black hole route */
+    case 281: return UNROUTABLE;    /* not routable */
+    case 279: return ADJACENCY;     /* neighbour not resolved */
+    case 267:                       /* no port to send to */
+    case 268: return BAD_OUTPUT;    /* the port it came from */
+    case 275: return BAD_CHECKSUM;  /* IP header corrupted */
+    case 280:                       /* reverse path, multicast, unicast, either */
+    case 302:
+    case 335: return RPF;
+    case 259: /* no buffer space */
+    case 287: return HARDWARE;
+    default: return UNKNOWN;
+    }
+}
 
 /** An address as (type, bytes); false for a type that there is none of. */
 static bool read_address(struct weir_cursor *c, struct weir_ip *ip)
@@ -55,7 +117,7 @@ static void read_header(struct weir_cursor *c, struct sample *sample)
     sample->has_packet = true;
     if (header_bytes > weir_cursor_left(c)) header_bytes = (uint32_t)weir_cursor_left(c);
     struct weir_view bytes = {.data = c->at, .size = header_bytes};
-    sample->columns |= agent_packet_read((enum agent_link_layer)link, bytes, &sample->flow);
+    sample->columns |= agent_packet_read((enum agent_link_layer)link, bytes, sample->tunnels, &sample->flow);
 }
 
 static void read_ethernet(struct weir_cursor *c, struct sample *sample)
@@ -85,6 +147,7 @@ static void read_ip(struct weir_cursor *c, bool v6, struct sample *sample)
     struct weir_flow *flow = &sample->flow;
     if (!sample->has_packet) flow->bytes = packet_bytes;
     sample->has_packet = true;
+    if ((sample->columns & COLUMN(src_ip)) != 0) return; /* its header was sampled, too, and says more */
     flow->proto = (uint8_t)proto;
     flow->src_ip = v6 ? weir_ip_from_v6(src) : weir_ip_from_v4(src);
     flow->dst_ip = v6 ? weir_ip_from_v6(dst) : weir_ip_from_v4(dst);
@@ -165,54 +228,86 @@ static bool read_records(struct weir_cursor *c, uint32_t count, struct sample *s
     return true;
 }
 
-/** An interface index, unless it says "discarded", "several" or "the device itself". */
-static uint32_t interface_of(uint32_t format, uint32_t value)
+/** An interface as (format, value): in one word, or in two in expanded samples. */
+struct interface {
+    uint32_t format;
+    uint32_t value;
+};
+
+static struct interface read_interface(struct weir_cursor *c, bool expanded)
 {
-    enum { INTERNAL = 0x3fffffff };
-    return format != INTERFACE_SINGLE || value == INTERNAL ? 0 : value;
+    uint32_t word = weir_cursor_u32(c);
+    if (expanded) return (struct interface){word, weir_cursor_u32(c)};
+    return (struct interface){word >> 30, word & 0x3fffffff};
 }
+
+/** Its index, unless it says "discarded", "several" or "the device itself". */
+static uint32_t index_of(struct interface interface)
+{
+    enum { INTERNAL = 0x3fffffff, INTERNAL_EXPANDED = 0xffffffff };
+    bool internal = interface.value == INTERNAL || interface.value == INTERNAL_EXPANDED;
+    return interface.format != INTERFACE_SINGLE || internal ? 0 : interface.value;
+}
+
+static const uint64_t sample_columns =
+    COLUMN(packets) | COLUMN(bytes) | COLUMN(if_in) | COLUMN(if_out) | COLUMN(start_ms) | COLUMN(end_ms);
 
 static bool read_flow_sample(struct weir_cursor *c, bool expanded, struct sample *sample)
 {
     weir_cursor_skip(c, expanded ? 12 : 8); /* sequence number, source */
     uint32_t rate = weir_cursor_u32(c);
     weir_cursor_skip(c, 8); /* pool, drops */
-    uint32_t input = weir_cursor_u32(c);
-    uint32_t input_format = input >> 30;
-    if (expanded) {
-        input_format = input;
-        input = weir_cursor_u32(c);
-    }
-    uint32_t output = weir_cursor_u32(c);
-    uint32_t output_format = output >> 30;
-    if (expanded) {
-        output_format = output;
-        output = weir_cursor_u32(c);
-    }
+    struct interface input = read_interface(c, expanded);
+    struct interface output = read_interface(c, expanded);
     uint32_t records = weir_cursor_u32(c);
     if (c->ran_out) return false;
 
     sample->flow.packets = 1;
-    sample->flow.if_in = interface_of(input_format, input);
-    sample->flow.if_out = interface_of(output_format, output);
+    sample->flow.if_in = index_of(input);
+    sample->flow.if_out = index_of(output);
     sample->flow.sampling_one_in = rate;
-    sample->columns =
-        COLUMN(packets) | COLUMN(bytes) | COLUMN(if_in) | COLUMN(if_out) | COLUMN(start_ms) | COLUMN(end_ms);
-    if (output_format == INTERFACE_DISCARDED) {
-        sample->flow.forwarding_status = FORWARDING_DROPPED;
+    sample->columns = sample_columns;
+    if (output.format == INTERFACE_DISCARDED) {
+        sample->flow.forwarding_status = dropped_status(output.value);
         sample->columns |= COLUMN(forwarding_status);
     }
     return read_records(c, records, sample);
 }
 
-/** The sampling of a sample is its own, unless the operator knows better. */
-static uint64_t set_sampling(struct agent_domain *domain, struct weir_flow *flow)
+/** Every discarded packet is told of, up to a limit of the exporter's: unsampled. */
+static bool read_discarded(struct weir_cursor *c, struct sample *sample)
+{
+    weir_cursor_skip(c, 16); /* sequence number, source of two words, drops */
+    uint32_t input = weir_cursor_u32(c);
+    uint32_t output = weir_cursor_u32(c);
+    uint32_t reason = weir_cursor_u32(c);
+    uint32_t records = weir_cursor_u32(c);
+    if (c->ran_out) return false;
+
+    sample->flow.packets = 1;
+    sample->flow.if_in = input;
+    sample->flow.if_out = output;
+    sample->flow.sampling_one_in = 1;
+    sample->flow.forwarding_status = dropped_status(reason);
+    sample->columns = sample_columns | COLUMN(forwarding_status);
+    return read_records(c, records, sample);
+}
+
+static bool read_sample(struct weir_cursor *c, uint32_t tag, struct sample *sample)
+{
+    if (tag == SAMPLE_DISCARDED) return read_discarded(c, sample);
+    return read_flow_sample(c, tag == SAMPLE_FLOW_EXPANDED, sample);
+}
+
+/** The sampling of a sample is its own, unless the operator knows better; discarded packets are all told of. */
+static uint64_t set_sampling(struct agent_domain *domain, bool discarded, struct weir_flow *flow)
 {
     struct agent_rate rate = {flow->sampling_one_in, WEIR_SAMPLING_RECORD};
-    if (rate.one_in == 0 || domain->rate.origin == WEIR_SAMPLING_OPERATOR) rate = domain->rate;
+    bool overruled = domain->rate.origin == WEIR_SAMPLING_OPERATOR && !discarded;
+    if (rate.one_in == 0 || overruled) rate = domain->rate;
     flow->sampling_one_in = rate.one_in;
     flow->sampling_origin = (uint8_t)rate.origin;
-    domain->last = rate;
+    if (!discarded) domain->last = rate;
     return COLUMN(sampling_one_in) | COLUMN(sampling_origin);
 }
 
@@ -234,17 +329,18 @@ static enum agent_refusal decode_samples(struct agent_decoder *decoder, struct a
             agent_count(decoder, AGENT_INPUT_samples_counter, 1);
             continue;
         }
-        if (tag != SAMPLE_FLOW && tag != SAMPLE_FLOW_EXPANDED) {
+        if (tag != SAMPLE_FLOW && tag != SAMPLE_FLOW_EXPANDED && tag != SAMPLE_DISCARDED) {
             agent_count(decoder, AGENT_INPUT_samples_unknown, 1);
             continue;
         }
-        struct sample sample = {.flow = {.start_ms = note->received_ms, .end_ms = note->received_ms}};
-        if (!read_flow_sample(&body, tag == SAMPLE_FLOW_EXPANDED, &sample)) refusal = AGENT_REFUSAL_record;
+        struct sample sample = {.flow = {.start_ms = note->received_ms, .end_ms = note->received_ms},
+                                .tunnels = decoder->conf.tunnels};
+        if (!read_sample(&body, tag, &sample)) refusal = AGENT_REFUSAL_record;
         if (!sample.has_packet) {
             agent_count(decoder, AGENT_INPUT_samples_unknown, 1);
             continue;
         }
-        columns |= sample.columns | set_sampling(domain, &sample.flow);
+        columns |= sample.columns | set_sampling(domain, tag == SAMPLE_DISCARDED, &sample.flow);
         decoder->flows[flows++] = sample.flow;
         if (flows == AGENT_FLOWS) {
             agent_flows_append(decoder, domain, decoder->flows, flows, columns, note);
@@ -254,6 +350,21 @@ static enum agent_refusal decode_samples(struct agent_decoder *decoder, struct a
     }
     if (flows > 0) agent_flows_append(decoder, domain, decoder->flows, flows, columns, note);
     return refusal;
+}
+
+/**
+ * Does an address tell one exporter from others? Not those that every host has: unset, loopback, link-local, multicast.
+ */
+static bool names_an_exporter(const struct weir_ip *ip)
+{
+    static const uint8_t zeros[15] = {0};
+    const uint8_t *b = ip->bytes;
+    if (weir_ip_is_v4(ip)) {
+        bool link_local = b[12] == 169 && b[13] == 254;
+        return b[12] != 0 && b[12] != 127 && b[12] < 224 && !link_local;
+    }
+    bool link_local = b[0] == 0xfe && (b[1] & 0xc0) == 0x80;
+    return memcmp(b, zeros, sizeof zeros) != 0 && b[0] != 0xff && !link_local;
 }
 
 enum agent_refusal agent_sflow5_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
@@ -270,8 +381,9 @@ enum agent_refusal agent_sflow5_decode(struct agent_decoder *decoder, const stru
     if (c.ran_out) return AGENT_REFUSAL_short;
 
     enum agent_refusal refusal = AGENT_REFUSAL_NONE;
-    struct agent_domain *domain =
-        agent_domain_enter(decoder, exporter, AGENT_PROTOCOL_sflow5, sub_agent, received_ms, &refusal);
+    bool by_sender = decoder->conf.sflow_by_sender || !names_an_exporter(&agent);
+    struct agent_domain *domain = agent_domain_enter_as(decoder, exporter, by_sender ? exporter : &agent,
+                                                        AGENT_PROTOCOL_sflow5, sub_agent, received_ms, &refusal);
     if (domain == NULL) return refusal;
 
     struct agent_gather_note note = {WEIR_PROTOCOL_SFLOW5, received_ms, 0}; /* it has no wall clock */

@@ -3,6 +3,8 @@
 
 #include "tests/support/cmocka.h"
 
+#include <stdio.h>
+
 /* agent 192.0.2.9, sub-agent 3, uptime 10 s */
 #define HEADER(sequence, samples) "00000005 00000001 c0000209 00000003" sequence "00002710" samples
 #define ETHERNET                  "0a0000000002 0a0000000001"
@@ -15,6 +17,15 @@ static int set_up(void **state)
 {
     (void)state;
     input_init(&input, NULL);
+    return 0;
+}
+
+static int set_up_inner(void **state)
+{
+    (void)state;
+    struct agent_decoder_conf conf = AGENT_DECODER_DEFAULTS;
+    conf.tunnels = AGENT_TUNNELS_INNER;
+    input_init(&input, &conf);
     return 0;
 }
 
@@ -134,6 +145,131 @@ static void tags_labels_and_extension_headers_are_stepped_over(void **state)
     assert_int_equal(flow.dst_port, 54321);
 }
 
+static void frames_of_other_kinds_are_read_too(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t link;
+        const char *packet;
+    } cases[] = {
+        {7, "ff03 0021" IPV4_TCP},                                    /* PPP */
+        {14, "21" IPV4_TCP},                                          /* PPP over SONET, its protocol compressed */
+        {13, "00010140" IPV4_TCP},                                    /* MPLS */
+        {1, ETHERNET "9100 0064 88a8 00c8 0800" IPV4_TCP},            /* tags from before 802.1ad */
+        {1, ETHERNET "8864 1100 0001 0036 0021" IPV4_TCP},            /* PPPoE */
+        {1, ETHERNET "0040 aaaa03 000000 0800" IPV4_TCP},             /* 802.3 with SNAP */
+        {1, ETHERNET "8100 0064 8847 00010040 00020140" IPV4_TCP},    /* a tag, then labels */
+        {11, "46b80038 00000000 4006 0000 0a000001 c0000202 00000000" /* an option of IPv4 */
+             "d431 01bb 00000001 00000002 8012 ffff 0000 0000"},
+    };
+    size_t count = sizeof cases / sizeof *cases;
+    for (size_t i = 0; i < count; i++)
+        take_header(cases[i].link, cases[i].packet, 0, "");
+    for (size_t i = 0; i < count; i++) {
+        struct weir_flow flow = input_flow(&input, i);
+        assert_int_equal(flow.dst_port, 443);
+        assert_int_equal(flow.tcp_flags, 0x12);
+        assert_int_equal(flow.tos, 0xb8);
+    }
+    assert_int_equal(input_flow(&input, 3).vlan_in, 100);
+    take_header(1, ETHERNET "0026 424203 0000" IPV4_TCP, 0, ""); /* spanning tree is no IP */
+    assert_int_equal(input_flow(&input, count).proto, 0);
+}
+
+#define OUTER_IPV4(proto) "45000080 00000000 40" proto "0000 c6336401 c6336402"
+#define OUTER_IPV6(next)  "60000000 0060" next "40 20010db8000000000000000000000001 20010db8000000000000000000000002"
+#define INNER_ETHERNET    "0a00000000bb 0a00000000aa 0800"
+
+static const struct {
+    const char *packet;
+    uint8_t outer_proto;
+    uint16_t outer_port;
+} tunnels[] = {
+    {ETHERNET "0800" OUTER_IPV4("04") IPV4_TCP, 4, 0},
+    {ETHERNET "86dd" OUTER_IPV6("04") IPV4_TCP, 4, 0},
+    {ETHERNET "0800" OUTER_IPV4("2f") "0000 0800" IPV4_TCP, 47, 0},
+    {ETHERNET "0800" OUTER_IPV4("2f") "b000 0800 00000000 00000007 00000001" IPV4_TCP, 47, 0},
+    {ETHERNET "0800" OUTER_IPV4("2f") "2000 6558 00001100" INNER_ETHERNET IPV4_TCP, 47, 0}, /* NVGRE */
+    {ETHERNET "0800" OUTER_IPV4("11") "c000 12b5 0060 0000 08000000 00006400" INNER_ETHERNET IPV4_TCP, 17, 4789},
+    {ETHERNET "8100 0064 86dd" OUTER_IPV6("11") "c000 12b5 0060 0000 08000000 00006400" INNER_ETHERNET IPV4_TCP, 17,
+     4789},
+    {ETHERNET "0800" OUTER_IPV4("11") "c000 17c1 0060 0000 0100 6558 00006400 01020304" INNER_ETHERNET IPV4_TCP, 17,
+     6081},
+    {ETHERNET "0800" OUTER_IPV4("11") "c000 17c1 0060 0000 0000 0800 00006400" IPV4_TCP, 17, 6081},
+    {ETHERNET "0800" OUTER_IPV4("2f") "0000 0800" OUTER_IPV4("04") IPV4_TCP, 47, 0}, /* two tunnels */
+};
+
+static void take_tunnels(void)
+{
+    for (size_t i = 0; i < sizeof tunnels / sizeof *tunnels; i++)
+        take_header(1, tunnels[i].packet, 0, "");
+    assert_int_equal(input_flush(&input), sizeof tunnels / sizeof *tunnels);
+}
+
+static void the_flow_of_a_tunnel_is_the_tunnel_s_by_default(void **state)
+{
+    (void)state;
+    take_tunnels();
+    for (size_t i = 0; i < sizeof tunnels / sizeof *tunnels; i++) {
+        struct weir_flow flow = input_flow(&input, i);
+        assert_int_equal(flow.proto, tunnels[i].outer_proto);
+        assert_int_equal(flow.dst_port, tunnels[i].outer_port);
+        assert_int_equal(flow.src_mac, 0x0a0000000001);
+        assert_int_equal(flow.tcp_flags, 0);
+    }
+}
+
+static void the_flow_of_a_tunnel_can_be_what_it_carries(void **state)
+{
+    (void)state;
+    struct weir_ip from;
+    struct weir_ip to;
+    weir_ip_parse("10.0.0.1", &from);
+    weir_ip_parse("192.0.2.2", &to);
+    take_tunnels();
+    for (size_t i = 0; i < sizeof tunnels / sizeof *tunnels; i++) {
+        struct weir_flow flow = input_flow(&input, i);
+        assert_true(weir_ip_equal(&flow.src_ip, &from));
+        assert_true(weir_ip_equal(&flow.dst_ip, &to));
+        assert_int_equal(flow.proto, 6);
+        assert_int_equal(flow.src_port, 54321);
+        assert_int_equal(flow.dst_port, 443);
+        assert_int_equal(flow.tcp_flags, 0x12);
+        assert_int_equal(flow.tos, 0xb8);
+        assert_int_equal(flow.src_mac, strstr(tunnels[i].packet, "0a00000000aa") ? 0x0a00000000aa : 0x0a0000000001);
+    }
+    assert_int_equal(input_flow(&input, 6).vlan_in, 100);
+}
+
+static void a_tunnel_whose_load_cannot_be_read_stays_the_flow(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *packet;
+        uint8_t proto;
+    } cases[] = {
+        {ETHERNET "0800" OUTER_IPV4("04") "45b80034 00000000 4006", 4},                          /* cut */
+        {ETHERNET "0800" OUTER_IPV4("2f") "0001 880b" IPV4_TCP, 47},                             /* PPTP */
+        {ETHERNET "0800" OUTER_IPV4("2f") "4000 0800 00000000" IPV4_TCP, 47},                    /* source routes */
+        {ETHERNET "0800" OUTER_IPV4("2f") "0000 88be" INNER_ETHERNET IPV4_TCP, 47},              /* ERSPAN */
+        {ETHERNET "0800" OUTER_IPV4("11") "c000 12b5 0060 0000 00000000 00006400" IPV4_TCP, 17}, /* no network id */
+        {ETHERNET "0800" OUTER_IPV4("11") "c000 12b5 0060 0000 08000000 00006400"
+                                          "ffffffffffff 0a00000000aa 0806 0001",
+         17},                                                                                     /* ARP */
+        {ETHERNET "0800" OUTER_IPV4("11") "c000 17c1 0060 0000 4000 0800 00006400" IPV4_TCP, 17}, /* version 1 */
+        {ETHERNET "0800" OUTER_IPV4("11") "c000 17c1 0060 0000 3f00 0800 00006400" IPV4_TCP, 17}, /* options cut */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        take_header(1, cases[i].packet, 0, "");
+        struct weir_flow flow = input_flow(&input, i);
+        char text[WEIR_IP_TEXT];
+        assert_string_equal(weir_ip_format(&flow.src_ip, text), "198.51.100.1");
+        assert_int_equal(flow.proto, cases[i].proto);
+        assert_int_equal(flow.src_port, cases[i].proto == 17 ? 0xc000 : 0);
+        assert_int_equal(flow.src_mac, 0x0a0000000001);
+    }
+}
+
 static void switch_router_and_gateway_records_fill_in_the_rest(void **state)
 {
     (void)state;
@@ -170,9 +306,155 @@ static void an_expanded_sample_of_sampled_ipv4_to_nowhere(void **state)
     assert_int_equal(flow.bytes, 1500);
     assert_int_equal(flow.if_in, 12);
     assert_int_equal(flow.if_out, 0);
-    assert_int_equal(flow.forwarding_status, 128);
+    assert_int_equal(flow.forwarding_status, 130); /* reason 258: an access list */
     assert_int_equal(flow.sampling_one_in, 100);
     assert_int_equal(flow.tcp_flags, 0x12);
+}
+
+static void interfaces_that_are_none_are_not_given_a_number(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *output;
+        uint32_t if_out;
+        uint8_t status;
+    } cases[] = {
+        {"00000007", 7, 0},   {"3fffffff", 0, 0},   {"80000003", 0, 0},   /* index, the device itself, three of them */
+        {"40000100", 0, 128}, {"40000000", 0, 131}, {"4000000d", 0, 129}, /* unknown, net unreachable, prohibited */
+        {"40000101", 0, 137}, {"40000102", 0, 130}, {"40000104", 0, 139}, /* TTL, ACL, RED */
+        {"40000105", 0, 138}, {"40000004", 0, 133}, {"4000ffff", 0, 128}, /* shaped, too big, not known to us */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char hex[600];
+        snprintf(hex, sizeof hex,
+                 HEADER("%08zx", "00000001") "00000001 00000048 00000001 00000004 00000064 00000064 00000000 00000001"
+                                             "%s 00000001 00000003 00000020 000005dc 00000006 0a000001 c0000202"
+                                             "0000d431 000001bb 00000012 000000b8",
+                 i + 1, cases[i].output);
+        assert_int_equal(take(hex), AGENT_REFUSAL_NONE);
+        struct weir_flow flow = input_flow(&input, i);
+        assert_int_equal(flow.if_in, 1);
+        assert_int_equal(flow.if_out, cases[i].if_out);
+        assert_int_equal(flow.forwarding_status, cases[i].status);
+    }
+}
+
+static void a_discarded_packet_is_a_flow_with_its_reason(void **state)
+{
+    (void)state;
+    assert_int_equal(take(HEADER("00000001", "00000001") "00000005 00000048 00000009 00000000 00000003 00000000"
+                                                         "00000003 00000007 00000102 00000001"
+                                                         "00000003 00000020 000005dc 00000006 0a000001 c0000202"
+                                                         "0000d431 000001bb 00000012 000000b8"),
+                     AGENT_REFUSAL_NONE);
+    struct weir_flow flow = input_flow(&input, 0);
+    assert_int_equal(flow.packets, 1);
+    assert_int_equal(flow.bytes, 1500);
+    assert_int_equal(flow.if_in, 3);
+    assert_int_equal(flow.if_out, 7);
+    assert_int_equal(flow.forwarding_status, 130); /* dropped by an access list */
+    assert_int_equal(flow.sampling_one_in, 1);
+    assert_int_equal(flow.sampling_origin, WEIR_SAMPLING_RECORD);
+    assert_int_equal(flow.dst_port, 443);
+}
+
+/** One sample of an agent, as sent by @sender. */
+static void take_agent(const char *sender, const char *agent)
+{
+    char hex[300];
+    snprintf(hex, sizeof hex,
+             "00000005 %s 00000003 00000001 00002710 00000001 00000001 00000048 00000001 00000004 00000064 00000064"
+             "00000000 00000001 00000002 00000001 00000003 00000020 000005dc 00000006 0a000001 c0000202 0000d431"
+             "000001bb 00000012 000000b8",
+             agent);
+    assert_int_equal(input_take_from(&input, sender, input_hex(&buf, hex), 1700000000000), AGENT_REFUSAL_NONE);
+    agent_gather_flush(input.gather);
+}
+
+static const char *last_exporter(char text[WEIR_IP_TEXT])
+{
+    return weir_ip_format(&input.batches[input.batch_count - 1]->source.exporter, text);
+}
+
+static void the_exporter_is_the_agent_that_the_datagram_names(void **state)
+{
+    (void)state;
+    char text[WEIR_IP_TEXT];
+    take_agent("198.51.100.1", "00000001 c0000209"); /* a relay, or NAT */
+    assert_string_equal(last_exporter(text), "192.0.2.9");
+    take_agent("198.51.100.1", "00000001 c000020a"); /* has sequence numbers of its own */
+    assert_string_equal(last_exporter(text), "192.0.2.10");
+    take_agent("198.51.100.2", "00000001 c0000209"); /* so has the same name from elsewhere */
+    assert_string_equal(last_exporter(text), "192.0.2.9");
+    take_agent("198.51.100.1", "00000002 20010db8000000000000000000000009");
+    assert_string_equal(last_exporter(text), "2001:db8::9");
+    assert_int_equal(INPUT_COUNT(&input, sequence_duplicate), 0);
+
+    struct agent_exporter_stat stats[8];
+    assert_int_equal(agent_decoder_exporters(input.decoder, stats, 8), 4);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(stats[i].flows, 1);
+}
+
+static void an_address_that_every_host_has_names_nobody(void **state)
+{
+    (void)state;
+    static const char *const nobody[] = {
+        "00000000",
+        "00000001 00000000",
+        "00000001 7f000001",
+        "00000001 a9fe0101",
+        "00000001 e0000001",
+        "00000001 ffffffff",
+        "00000002 00000000000000000000000000000000",
+        "00000002 00000000000000000000000000000001",
+        "00000002 fe800000000000000000000000000001",
+        "00000002 ff020000000000000000000000000001",
+        "00000002 00000000000000000000ffff7f000001",
+    };
+    for (size_t i = 0; i < sizeof nobody / sizeof *nobody; i++) {
+        char text[WEIR_IP_TEXT];
+        take_agent("198.51.100.1", nobody[i]);
+        assert_string_equal(last_exporter(text), "198.51.100.1");
+    }
+}
+
+static int set_up_by_sender(void **state)
+{
+    (void)state;
+    struct agent_decoder_conf conf = AGENT_DECODER_DEFAULTS;
+    conf.sflow_by_sender = true;
+    input_init(&input, &conf);
+    return 0;
+}
+
+static void the_operator_can_name_exporters_by_their_sender(void **state)
+{
+    (void)state;
+    char text[WEIR_IP_TEXT];
+    take_agent("198.51.100.1", "00000001 c0000209");
+    assert_string_equal(last_exporter(text), "198.51.100.1");
+}
+
+static int set_up_sampling(void **state)
+{
+    (void)state;
+    static struct agent_sampling_rule rule = {.one_in = 7, .overrides = true};
+    assert_int_equal(weir_prefix_parse("192.0.2.9", &rule.exporters), 0);
+    struct agent_decoder_conf conf = AGENT_DECODER_DEFAULTS;
+    conf.sampling = &rule;
+    conf.sampling_count = 1;
+    input_init(&input, &conf);
+    return 0;
+}
+
+static void the_operator_s_sampling_is_of_the_exporter_not_of_who_sent_for_it(void **state)
+{
+    (void)state;
+    take_agent("198.51.100.1", "00000001 c000020a");
+    take_agent("198.51.100.1", "00000001 c0000209");
+    assert_int_equal(input_flow(&input, 0).sampling_one_in, 100);
+    assert_int_equal(input_flow(&input, 1).sampling_one_in, 7);
 }
 
 static void counter_samples_and_strangers_are_counted_and_skipped(void **state)
@@ -228,13 +510,24 @@ static void a_packet_cut_anywhere_gives_what_stood_before_the_cut(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST_WITH(name, before) cmocka_unit_test_setup_teardown(name, before, tear_down)
+#define TEST(name)              cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_sample_of_an_ethernet_frame_is_a_flow_of_one_packet),
         TEST(tags_labels_and_extension_headers_are_stepped_over),
+        TEST(frames_of_other_kinds_are_read_too),
+        TEST(the_flow_of_a_tunnel_is_the_tunnel_s_by_default),
+        TEST_WITH(the_flow_of_a_tunnel_can_be_what_it_carries, set_up_inner),
+        TEST_WITH(a_tunnel_whose_load_cannot_be_read_stays_the_flow, set_up_inner),
+        TEST(interfaces_that_are_none_are_not_given_a_number),
+        TEST(a_discarded_packet_is_a_flow_with_its_reason),
+        TEST(the_exporter_is_the_agent_that_the_datagram_names),
+        TEST(an_address_that_every_host_has_names_nobody),
+        TEST_WITH(the_operator_can_name_exporters_by_their_sender, set_up_by_sender),
+        TEST_WITH(the_operator_s_sampling_is_of_the_exporter_not_of_who_sent_for_it, set_up_sampling),
         TEST(switch_router_and_gateway_records_fill_in_the_rest),
         TEST(an_expanded_sample_of_sampled_ipv4_to_nowhere),
         TEST(counter_samples_and_strangers_are_counted_and_skipped),
