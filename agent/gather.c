@@ -39,14 +39,6 @@ static void unlink_open(struct agent_gather *gather, struct agent_stream *stream
     stream->older = stream->newer = NULL;
 }
 
-static void add_loss(struct weir_loss *to, const struct weir_loss *more)
-{
-    to->sequence_lost += more->sequence_lost;
-    to->template_missing += more->template_missing;
-    to->undecodable += more->undecodable;
-    to->socket_drops += more->socket_drops;
-}
-
 /** Take the open batch off the stream; what becomes of it is the caller's business. */
 static struct weir_batch *take_open(struct agent_gather *gather, struct agent_stream *stream)
 {
@@ -71,7 +63,7 @@ static void close_batch(struct agent_gather *gather, struct agent_stream *stream
     uint32_t flows = batch->count;
     if (gather->sink.take(gather->sink.ctx, &batch) < 0) {
         gather->counts.dropped_sink_full += flows;
-        add_loss(&stream->loss, &batch->loss);
+        weir_loss_add(&stream->loss, &batch->loss);
         agent_pool_give(gather->pool, &batch);
         return;
     }
@@ -184,7 +176,7 @@ void agent_gather_commit(struct agent_gather *gather, struct agent_stream *strea
 
 void agent_gather_lose(struct agent_stream *stream, const struct weir_loss *loss)
 {
-    add_loss(&stream->loss, loss);
+    weir_loss_add(&stream->loss, loss);
 }
 
 int64_t agent_gather_tick(struct agent_gather *gather, int64_t now_mono_ms)

@@ -109,15 +109,15 @@ static void log_refused(struct worker *worker, const struct weir_ip *ip, const c
 static void take_datagram(struct worker *worker, const struct sockaddr_storage *from, struct weir_view datagram,
                           int64_t received_ms)
 {
-    struct weir_ip ip = agent_sender_ip(from);
-    if (!allowed(worker, &ip)) {
+    struct agent_peer peer = {agent_sender_ip(from), agent_sender_port(from)};
+    if (!allowed(worker, &peer.ip)) {
         worker->refused_exporters++;
-        log_refused(worker, &ip, "exporter", "the allow-list does not name this exporter", datagram.size);
+        log_refused(worker, &peer.ip, "exporter", "the allow-list does not name this exporter", datagram.size);
         return;
     }
-    enum agent_refusal refusal = agent_decode(worker->decoder, &ip, datagram, received_ms);
+    enum agent_refusal refusal = agent_decode(worker->decoder, &peer, datagram, received_ms);
     if (refusal != AGENT_REFUSAL_NONE)
-        log_refused(worker, &ip, agent_refusal_name(refusal), agent_refusal_text(refusal), datagram.size);
+        log_refused(worker, &peer.ip, agent_refusal_name(refusal), agent_refusal_text(refusal), datagram.size);
 }
 
 /** Read and decode up to BURST datagrams; returns how many there were. */

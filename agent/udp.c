@@ -176,3 +176,10 @@ struct weir_ip agent_sender_ip(const struct sockaddr_storage *from)
     if (from->ss_family == AF_INET) return weir_ip_from_v4(bytes + offsetof(struct sockaddr_in, sin_addr));
     return weir_ip_from_v6(bytes + offsetof(struct sockaddr_in6, sin6_addr));
 }
+
+uint16_t agent_sender_port(const struct sockaddr_storage *from)
+{
+    const uint8_t *bytes = (const uint8_t *)from;
+    return weir_load_u16be(bytes + (from->ss_family == AF_INET ? offsetof(struct sockaddr_in, sin_port)
+                                                               : offsetof(struct sockaddr_in6, sin6_port)));
+}

@@ -43,7 +43,8 @@ int agent_udp_steer(int fd, uint32_t sockets, struct weir_why *why);
 /** Datagrams that the kernel dropped for want of buffer (or by their checksum) since the socket was opened. */
 uint32_t agent_udp_drops(int fd);
 
-/** The address of a sender, as recvmmsg wrote it. */
+/** The address and port of a sender, as recvmmsg wrote them. */
 struct weir_ip agent_sender_ip(const struct sockaddr_storage *from);
+uint16_t agent_sender_port(const struct sockaddr_storage *from);
 
 #endif

@@ -85,13 +85,15 @@ static enum agent_refusal decode_as(struct agent_decoder *decoder, enum agent_pr
     }
 }
 
-enum agent_refusal agent_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
-                                struct weir_view datagram, int64_t received_ms)
+enum agent_refusal agent_decode(struct agent_decoder *decoder, const struct agent_peer *peer, struct weir_view datagram,
+                                int64_t received_ms)
 {
     enum agent_protocol protocol = protocol_of(datagram);
+    decoder->session =
+        protocol == AGENT_PROTOCOL_sflow5 ? 0 : peer->session; /* a sub-agent is one, whatever its port */
     agent_count(decoder, AGENT_INPUT_datagrams_netflow5 + protocol, 1);
     agent_count(decoder, AGENT_INPUT_datagram_bytes_netflow5 + protocol, datagram.size);
-    enum agent_refusal refusal = decode_as(decoder, protocol, exporter, datagram, received_ms);
+    enum agent_refusal refusal = decode_as(decoder, protocol, &peer->ip, datagram, received_ms);
     if (refusal != AGENT_REFUSAL_NONE) agent_count(decoder, agent_input_refused(protocol, refusal), 1);
     return refusal;
 }
@@ -103,7 +105,7 @@ void agent_decoder_tick(struct agent_decoder *decoder, int64_t now_ms)
         for (struct agent_domain *domain = exporter->domains; domain != NULL; domain = domain->next)
             agent_domain_settle(decoder, domain, now_ms);
     }
-    agent_park_give_up(decoder, NULL, now_ms - decoder->conf.parked_ms);
+    agent_park_expire(decoder, now_ms);
 }
 
 void agent_decoder_socket_drops(struct agent_decoder *decoder, uint64_t datagrams)
@@ -135,12 +137,40 @@ static enum weir_protocol wire_protocol(enum agent_protocol protocol)
     return of[protocol];
 }
 
+/** Add what another session of the same source did; what the latest of them said counts. */
+static void merge_stat(struct agent_exporter_stat *stat, const struct agent_domain *domain)
+{
+    stat->templates += domain->template_count;
+    stat->datagrams += domain->datagrams;
+    stat->flows += domain->flows;
+    weir_loss_add(&stat->loss, &domain->loss);
+}
+
+/** The one of the first @count of @stats, all of one exporter, that is about the source and protocol of @domain. */
+static struct agent_exporter_stat *stat_of(struct agent_exporter_stat *stats, size_t count,
+                                           const struct agent_domain *domain)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (stats[i].source.domain == domain->id && stats[i].protocol == wire_protocol(domain->protocol) &&
+            weir_ip_equal(&stats[i].source.exporter, &domain->stream->source.exporter))
+            return &stats[i];
+    }
+    return NULL;
+}
+
 size_t agent_decoder_exporters(const struct agent_decoder *decoder, struct agent_exporter_stat *out, size_t most)
 {
     size_t count = 0;
     for (struct agent_link *at = decoder->exporters.next; at != &decoder->exporters; at = at->next) {
         const struct agent_exporter *exporter = AGENT_LINKED(at, struct agent_exporter, by_age);
+        size_t first = count;
         for (const struct agent_domain *domain = exporter->domains; domain != NULL; domain = domain->next) {
+            struct agent_exporter_stat *stat =
+                first < most ? stat_of(out + first, (count < most ? count : most) - first, domain) : NULL;
+            if (stat != NULL) {
+                merge_stat(stat, domain);
+                continue;
+            }
             if (count++ >= most) continue;
             out[count - 1] = (struct agent_exporter_stat){
                 .source = domain->stream->source,

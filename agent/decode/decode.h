@@ -46,6 +46,18 @@ struct agent_decoder_conf {
                                  .most_parked_bytes = 4u << 20, \
                                  .parked_ms = 300000})
 
+/**
+ * Who sends a datagram or message: an exporter, by one transport session. Templates and sequence numbers are a matter
+ * of sessions (RFC 7011 8, 3.1), all else of exporters.
+ */
+struct agent_peer {
+    struct weir_ip ip;
+    uint32_t session; /* UDP: the source port; else AGENT_SESSION_CONNECTION and a number of its own */
+};
+
+/** Marks sessions that end (TCP): their templates end with them, and are nobody else's. */
+enum { AGENT_SESSION_CONNECTION = 1 << 30 };
+
 struct agent_decoder;
 
 /** A decoder that writes into streams of @gather, which must outlive it. WEIR_ENOMEM. */
@@ -56,14 +68,17 @@ int agent_decoder_create(const struct agent_decoder_conf *conf, struct agent_gat
 void agent_decoder_destroy(struct agent_decoder *decoder);
 
 /**
- * Decode one datagram of @exporter that arrived at @received_ms (wall clock).
+ * Decode one datagram or message of @peer that arrived at @received_ms (wall clock).
  *
  * Returns AGENT_REFUSAL_NONE, or why the datagram or a part of it could not be used; what came before the bad part is
  * kept. Everything is counted (agent_decoder_counts), and refusals travel as loss.undecodable with the source's next
  * batch.
  */
-enum agent_refusal agent_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
-                                struct weir_view datagram, int64_t received_ms);
+enum agent_refusal agent_decode(struct agent_decoder *decoder, const struct agent_peer *peer, struct weir_view datagram,
+                                int64_t received_ms);
+
+/** The connection of @peer was closed: forget what it taught. */
+void agent_decoder_session_end(struct agent_decoder *decoder, const struct agent_peer *peer);
 
 /** Once a second or so: settles sequence gaps that nothing filled and lets go of data sets that waited too long. */
 void agent_decoder_tick(struct agent_decoder *decoder, int64_t now_ms);

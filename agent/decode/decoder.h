@@ -20,7 +20,8 @@ struct agent_rate {
 
 /** What options data said of a sampler or selector of a domain. */
 struct agent_sampler {
-    const struct agent_domain *domain;
+    enum agent_protocol protocol;
+    uint32_t domain;
     uint64_t id;
     uint32_t one_in;
 };
@@ -40,7 +41,7 @@ struct agent_template {
     struct agent_plan plan;
 };
 
-/** A source: an observation domain, v9 source id, v5 engine or sFlow sub-agent, speaking one protocol. */
+/** A source: an observation domain, v9 source id, v5 engine or sFlow sub-agent, speaking one protocol in one session. */
 struct agent_domain {
     struct agent_domain *next; /* of the exporter; last used first */
     struct agent_exporter *exporter;
@@ -48,6 +49,9 @@ struct agent_domain {
     struct weir_ip ip; /* what flows name as their exporter: the sender, or the agent in an sFlow datagram */
     enum agent_protocol protocol;
     uint32_t id;
+    uint32_t session; /* of the exporter (struct agent_peer) */
+    bool any_session; /* its ports mean nothing: this one is for all of them */
+    int64_t first_heard_ms;
     struct agent_template *templates[AGENT_TEMPLATE_BUCKETS];
     uint32_t template_count;
     uint32_t parked_count;
@@ -100,6 +104,7 @@ struct agent_decoder {
     struct agent_decoder_conf conf;
     struct agent_gather *gather;
     struct agent_decode_counts counts;
+    uint32_t session; /* of the datagram that is being decoded */
 
     struct agent_exporter **buckets;
     uint32_t bucket_mask;
@@ -140,8 +145,14 @@ struct agent_domain *agent_domain_enter_as(struct agent_decoder *decoder, const 
 
 void agent_exporter_forget(struct agent_decoder *decoder, struct agent_exporter *exporter);
 
+/** Forget one domain of an exporter: gives up what is parked, settles its sequence, hands its open batch over. */
+void agent_domain_forget(struct agent_decoder *decoder, struct agent_domain *domain);
+
 /** Add to the domain's losses: those that travel, those that are shown, those that are counted. */
 void agent_domain_lose(struct agent_decoder *decoder, struct agent_domain *domain, const struct weir_loss *loss);
+
+/** The count of the domain's datagrams begins anew: what is open in it is lost. */
+void agent_domain_restart(struct agent_decoder *decoder, struct agent_domain *domain);
 
 /** Account for a datagram's place in the sequence, and for the exporter's uptime (0: the protocol has none). */
 void agent_domain_order(struct agent_decoder *decoder, struct agent_domain *domain, const struct agent_order *order,
@@ -149,6 +160,37 @@ void agent_domain_order(struct agent_decoder *decoder, struct agent_domain *doma
 
 /** Count gaps that stayed open for too long as lost. */
 void agent_domain_settle(struct agent_decoder *decoder, struct agent_domain *domain, int64_t now_ms);
+
+/* ---- session.c: an exporter's sessions ---- */
+
+/** Are both the same domain of an exporter, by the same or by different sessions? */
+static inline bool agent_domain_same(const struct agent_domain *a, const struct agent_domain *b)
+{
+    return a->id == b->id && a->protocol == b->protocol && weir_ip_equal(&a->ip, &b->ip);
+}
+
+/** Another session's domain that is the same, or NULL. */
+struct agent_domain *agent_session_other(const struct agent_domain *domain);
+
+/** Does what comes by @session belong to the domain? */
+static inline bool agent_session_is(const struct agent_domain *domain, uint32_t session)
+{
+    return domain->session == session || domain->any_session;
+}
+
+/**
+ * The domain that a new UDP session of (protocol, id) takes over, because the exporter has had so many: the one not
+ * heard for longest, or the one that serves all from now on. NULL: it is to have its own.
+ */
+struct agent_domain *agent_session_succeed(struct agent_decoder *decoder, struct agent_exporter *exporter,
+                                           enum agent_protocol protocol, uint32_t id, int64_t now_ms);
+
+/**
+ * Learn template @id of @domain from a session of the same exporter that fell silent before this one began, for a data
+ * set of @bytes. NULL: there is none.
+ */
+struct agent_template *agent_session_inherit(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id,
+                                             size_t bytes, int64_t now_ms);
 
 /* ---- sampling.c ---- */
 
@@ -158,6 +200,9 @@ void agent_sampling_resolve(struct agent_exporter *exporter);
 /** Options data: @one_in for the sampler @id of @domain, or (NULL) for all of it. */
 void agent_sampling_learn(struct agent_decoder *decoder, struct agent_domain *domain, const uint64_t *id,
                           uint32_t one_in);
+
+/** Forget the samplers of a domain whose last session goes. */
+void agent_sampling_forget(struct agent_domain *domain);
 
 /** Write the sampling columns of @rows; returns the columns written, 0 when nothing is known of any row. */
 uint64_t agent_sampling_run(struct agent_domain *domain, const struct agent_plan *plan, const struct agent_rows *rows,
@@ -181,6 +226,9 @@ int agent_template_learn(struct agent_decoder *decoder, struct agent_domain *dom
 void agent_template_withdraw(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id, bool is_options);
 
 void agent_template_forget(struct agent_decoder *decoder, struct agent_template *template);
+
+/** Give all templates of @from to @to, but for those of which it has its own. */
+void agent_template_move(struct agent_decoder *decoder, struct agent_domain *from, struct agent_domain *to);
 
 /* ---- set.c: data sets of v9 and IPFIX ---- */
 
@@ -225,8 +273,14 @@ void agent_park(struct agent_decoder *decoder, struct agent_domain *domain, uint
 /** Decode what waited for template @id. */
 void agent_park_replay(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id);
 
-/** Give up what is older than @before_ms, or (domain not NULL) all of the domain's. */
-void agent_park_give_up(struct agent_decoder *decoder, const struct agent_domain *domain, int64_t before_ms);
+/** What waits for templates of @from waits for those of @to. */
+void agent_park_move(struct agent_decoder *decoder, struct agent_domain *from, struct agent_domain *to);
+
+/** Give up what waited for too long. */
+void agent_park_expire(struct agent_decoder *decoder, int64_t now_ms);
+
+/** Give up all of the domain's. */
+void agent_park_give_up(struct agent_decoder *decoder, const struct agent_domain *domain);
 
 /* ---- the protocols: a whole datagram each, whose version was seen ---- */
 

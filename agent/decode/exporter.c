@@ -24,15 +24,22 @@ static void apply_rules(const struct agent_decoder_conf *conf, struct agent_doma
     }
 }
 
+static struct agent_exporter *exporter_find(struct agent_decoder *decoder, const struct weir_ip *ip)
+{
+    struct agent_exporter *exporter = *bucket_of(decoder, ip);
+    while (exporter != NULL && !weir_ip_equal(&exporter->ip, ip))
+        exporter = exporter->next;
+    return exporter;
+}
+
 static struct agent_exporter *exporter_of(struct agent_decoder *decoder, const struct weir_ip *ip)
 {
     if (!agent_link_empty(&decoder->exporters)) {
         struct agent_exporter *last = AGENT_LINKED(decoder->exporters.prev, struct agent_exporter, by_age);
         if (weir_ip_equal(&last->ip, ip)) return last;
     }
-    struct agent_exporter **bucket = bucket_of(decoder, ip);
-    for (struct agent_exporter *exporter = *bucket; exporter != NULL; exporter = exporter->next) {
-        if (!weir_ip_equal(&exporter->ip, ip)) continue;
+    struct agent_exporter *exporter = exporter_find(decoder, ip);
+    if (exporter != NULL) {
         agent_link_to_end(&decoder->exporters, &exporter->by_age);
         return exporter;
     }
@@ -41,8 +48,9 @@ static struct agent_exporter *exporter_of(struct agent_decoder *decoder, const s
         agent_count(decoder, AGENT_INPUT_exporters_evicted, 1);
         agent_exporter_forget(decoder, oldest(decoder));
     }
-    struct agent_exporter *exporter = weir_calloc(1, sizeof *exporter);
+    exporter = weir_calloc(1, sizeof *exporter);
     if (exporter == NULL) return NULL;
+    struct agent_exporter **bucket = bucket_of(decoder, ip);
     exporter->ip = *ip;
     exporter->next = *bucket;
     *bucket = exporter;
@@ -72,32 +80,53 @@ static struct agent_domain *make_domain(struct agent_decoder *decoder, struct ag
     domain->ip = *named;
     domain->protocol = protocol;
     domain->id = id;
+    domain->session = decoder->session;
     domain->next = exporter->domains;
     exporter->domains = domain;
     exporter->domain_count++;
     apply_rules(&decoder->conf, domain);
+    const struct agent_domain *other = agent_session_other(domain);
+    if (other != NULL) domain->wide_one_in = other->wide_one_in;
     agent_sampling_resolve(exporter);
     return domain;
 }
 
+/** Room for one more domain: of those that were silent for long the last one goes. False: all are in use. */
+static bool make_room(struct agent_decoder *decoder, struct agent_exporter *exporter, int64_t now_ms)
+{
+    enum { SILENT_MS = 600000 };
+    if (exporter->domain_count < decoder->conf.most_domains) return true;
+    struct agent_domain *last = exporter->domains;
+    while (last->next != NULL)
+        last = last->next;
+    if (now_ms - last->heard_ms < SILENT_MS) return false;
+    agent_count(decoder, AGENT_INPUT_domains_evicted, 1);
+    agent_domain_forget(decoder, last);
+    return true;
+}
+
 static struct agent_domain *domain_of(struct agent_decoder *decoder, struct agent_exporter *exporter,
                                       const struct weir_ip *named, enum agent_protocol protocol, uint32_t id,
-                                      enum agent_refusal *refusal)
+                                      int64_t received_ms, enum agent_refusal *refusal)
 {
     for (struct agent_domain **at = &exporter->domains; *at != NULL; at = &(*at)->next) {
         struct agent_domain *domain = *at;
         if (domain->id != id || domain->protocol != protocol || !weir_ip_equal(&domain->ip, named)) continue;
+        if (!agent_session_is(domain, decoder->session)) continue;
         *at = domain->next;
         domain->next = exporter->domains;
         exporter->domains = domain;
         return domain;
     }
-    if (exporter->domain_count >= decoder->conf.most_domains) {
+    struct agent_domain *domain = agent_session_succeed(decoder, exporter, protocol, id, received_ms);
+    if (domain != NULL) return domain;
+    if (!make_room(decoder, exporter, received_ms)) {
         *refusal = AGENT_REFUSAL_limit;
         return NULL;
     }
-    struct agent_domain *domain = make_domain(decoder, exporter, named, protocol, id);
+    domain = make_domain(decoder, exporter, named, protocol, id);
     if (domain == NULL) *refusal = AGENT_REFUSAL_memory;
+    if (domain != NULL) domain->first_heard_ms = received_ms;
     return domain;
 }
 
@@ -117,7 +146,7 @@ struct agent_domain *agent_domain_enter_as(struct agent_decoder *decoder, const 
         *refusal = AGENT_REFUSAL_memory;
         return NULL;
     }
-    struct agent_domain *domain = domain_of(decoder, exporter, named, protocol, id, refusal);
+    struct agent_domain *domain = domain_of(decoder, exporter, named, protocol, id, received_ms, refusal);
     if (domain == NULL) return NULL;
     domain->datagrams++;
     domain->heard_ms = received_ms;
@@ -126,10 +155,7 @@ struct agent_domain *agent_domain_enter_as(struct agent_decoder *decoder, const 
 
 void agent_domain_lose(struct agent_decoder *decoder, struct agent_domain *domain, const struct weir_loss *loss)
 {
-    domain->loss.sequence_lost += loss->sequence_lost;
-    domain->loss.template_missing += loss->template_missing;
-    domain->loss.undecodable += loss->undecodable;
-    domain->loss.socket_drops += loss->socket_drops;
+    weir_loss_add(&domain->loss, loss);
     agent_count(decoder, AGENT_INPUT_sequence_lost, loss->sequence_lost);
     agent_count(decoder, AGENT_INPUT_sets_missing, loss->template_missing);
     agent_gather_lose(domain->stream, loss);
@@ -150,19 +176,40 @@ static void lose_units(struct agent_decoder *decoder, struct agent_domain *domai
     agent_domain_lose(decoder, domain, &loss);
 }
 
+/** What was counted stays counted, under another session. */
+static void hand_totals(const struct agent_domain *from, struct agent_domain *to)
+{
+    to->datagrams += from->datagrams;
+    to->records += from->records;
+    to->flows += from->flows;
+    weir_loss_add(&to->loss, &from->loss);
+    if (from->heard_ms > to->heard_ms) to->heard_ms = from->heard_ms;
+}
+
+void agent_domain_forget(struct agent_decoder *decoder, struct agent_domain *domain)
+{
+    for (int bucket = 0; bucket < AGENT_TEMPLATE_BUCKETS; bucket++) {
+        while (domain->templates[bucket] != NULL)
+            agent_template_forget(decoder, domain->templates[bucket]);
+    }
+    if (domain->parked_count > 0) agent_park_give_up(decoder, domain);
+    lose_units(decoder, domain, agent_sequence_restart(&domain->sequence));
+    agent_gather_detach(decoder->gather, &domain->stream);
+    struct agent_domain *other = agent_session_other(domain);
+    if (other == NULL) agent_sampling_forget(domain);
+    if (other != NULL) hand_totals(domain, other);
+    struct agent_domain **at = &domain->exporter->domains;
+    while (*at != domain)
+        at = &(*at)->next;
+    *at = domain->next;
+    domain->exporter->domain_count--;
+    weir_free(domain);
+}
+
 void agent_exporter_forget(struct agent_decoder *decoder, struct agent_exporter *exporter)
 {
-    while (!agent_link_empty(&exporter->templates)) {
-        agent_template_forget(decoder, AGENT_LINKED(exporter->templates.next, struct agent_template, by_age_exporter));
-    }
-    while (exporter->domains != NULL) {
-        struct agent_domain *domain = exporter->domains;
-        exporter->domains = domain->next;
-        if (domain->parked_count > 0) agent_park_give_up(decoder, domain, INT64_MAX);
-        lose_units(decoder, domain, agent_sequence_restart(&domain->sequence));
-        agent_gather_detach(decoder->gather, &domain->stream);
-        weir_free(domain);
-    }
+    while (exporter->domains != NULL)
+        agent_domain_forget(decoder, exporter->domains);
     struct agent_exporter **at = bucket_of(decoder, &exporter->ip);
     while (*at != exporter)
         at = &(*at)->next;
@@ -201,7 +248,24 @@ void agent_domain_order(struct agent_decoder *decoder, struct agent_domain *doma
     lose_units(decoder, domain, lost);
 }
 
+void agent_domain_restart(struct agent_decoder *decoder, struct agent_domain *domain)
+{
+    lose_units(decoder, domain, agent_sequence_restart(&domain->sequence));
+    domain->sequence.newest = 0;
+}
+
 void agent_domain_settle(struct agent_decoder *decoder, struct agent_domain *domain, int64_t now_ms)
 {
     if (domain->sequence.gap_count > 0) lose_units(decoder, domain, agent_sequence_settle(&domain->sequence, now_ms));
+}
+
+void agent_decoder_session_end(struct agent_decoder *decoder, const struct agent_peer *peer)
+{
+    struct agent_exporter *exporter = exporter_find(decoder, &peer->ip);
+    if (exporter == NULL) return;
+    struct agent_domain *next = NULL;
+    for (struct agent_domain *domain = exporter->domains; domain != NULL; domain = next) {
+        next = domain->next;
+        if (domain->session == peer->session) agent_domain_forget(decoder, domain);
+    }
 }

@@ -3,6 +3,11 @@
 
 #include "common/base/mem.h"
 
+static struct agent_parked *oldest(struct agent_decoder *decoder)
+{
+    return AGENT_LINKED(decoder->parked.next, struct agent_parked, by_age);
+}
+
 static void drop(struct agent_decoder *decoder, struct agent_parked *parked)
 {
     agent_link_remove(&parked->by_age);
@@ -15,11 +20,6 @@ static void give_up(struct agent_decoder *decoder, struct agent_domain *domain)
 {
     struct weir_loss loss = {.template_missing = 1};
     agent_domain_lose(decoder, domain, &loss);
-}
-
-static struct agent_parked *oldest(struct agent_decoder *decoder)
-{
-    return AGENT_LINKED(decoder->parked.next, struct agent_parked, by_age);
 }
 
 void agent_park(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id, struct weir_view body,
@@ -65,17 +65,35 @@ void agent_park_replay(struct agent_decoder *decoder, struct agent_domain *domai
     }
 }
 
-void agent_park_give_up(struct agent_decoder *decoder, const struct agent_domain *domain, int64_t before_ms)
+void agent_park_move(struct agent_decoder *decoder, struct agent_domain *from, struct agent_domain *to)
+{
+    for (struct agent_link *at = decoder->parked.next; at != &decoder->parked; at = at->next) {
+        struct agent_parked *parked = AGENT_LINKED(at, struct agent_parked, by_age);
+        if (parked->domain == from) parked->domain = to;
+    }
+    to->parked_count += from->parked_count;
+    from->parked_count = 0;
+}
+
+void agent_park_expire(struct agent_decoder *decoder, int64_t now_ms)
+{
+    while (!agent_link_empty(&decoder->parked)) {
+        struct agent_parked *parked = oldest(decoder);
+        if (now_ms - parked->note.received_ms <= (int64_t)decoder->conf.parked_ms) return;
+        /* Learning its template decodes what waits for it. */
+        if (agent_session_inherit(decoder, parked->domain, parked->id, parked->size, now_ms) != NULL) continue;
+        give_up(decoder, parked->domain);
+        drop(decoder, parked);
+    }
+}
+
+void agent_park_give_up(struct agent_decoder *decoder, const struct agent_domain *domain)
 {
     struct agent_link *next = NULL;
     for (struct agent_link *at = decoder->parked.next; at != &decoder->parked; at = next) {
         next = at->next;
         struct agent_parked *parked = AGENT_LINKED(at, struct agent_parked, by_age);
-        if (domain != NULL && parked->domain != domain) continue;
-        if (parked->note.received_ms >= before_ms) {
-            if (domain == NULL) return; /* in order of age */
-            continue;
-        }
+        if (parked->domain != domain) continue;
         give_up(decoder, parked->domain);
         drop(decoder, parked);
     }

@@ -3,12 +3,18 @@
 
 #include "common/base/mem.h"
 
+/** Samplers are a matter of (exporter, domain): whichever session told of them. */
+static bool is_of(const struct agent_sampler *sampler, const struct agent_domain *domain)
+{
+    return sampler->domain == domain->id && sampler->protocol == domain->protocol;
+}
+
 /** The rate of the one sampler that the domain has; 0 when it has none or several. */
 static uint32_t lone_sampler(const struct agent_exporter *exporter, const struct agent_domain *domain)
 {
     uint32_t one_in = 0;
     for (uint32_t i = 0; i < exporter->sampler_count; i++) {
-        if (exporter->samplers[i].domain != domain) continue;
+        if (!is_of(&exporter->samplers[i], domain)) continue;
         if (one_in != 0 && exporter->samplers[i].one_in != one_in) return 0;
         one_in = exporter->samplers[i].one_in;
     }
@@ -36,7 +42,7 @@ static struct agent_sampler *find_sampler(const struct agent_domain *domain, uin
 {
     const struct agent_exporter *exporter = domain->exporter;
     for (uint32_t i = 0; i < exporter->sampler_count; i++) {
-        if (exporter->samplers[i].domain == domain && exporter->samplers[i].id == id) return &exporter->samplers[i];
+        if (is_of(&exporter->samplers[i], domain) && exporter->samplers[i].id == id) return &exporter->samplers[i];
     }
     return NULL;
 }
@@ -53,7 +59,7 @@ static struct agent_sampler *add_sampler(struct agent_decoder *decoder, struct a
         exporter->sampler_capacity = capacity;
     }
     struct agent_sampler *sampler = &exporter->samplers[exporter->sampler_count++];
-    *sampler = (struct agent_sampler){.domain = domain, .id = id};
+    *sampler = (struct agent_sampler){.protocol = domain->protocol, .domain = domain->id, .id = id};
     return sampler;
 }
 
@@ -63,7 +69,9 @@ void agent_sampling_learn(struct agent_decoder *decoder, struct agent_domain *do
     struct agent_exporter *exporter = domain->exporter;
     if (id == NULL) {
         if (domain->wide_one_in == one_in && exporter->wide_one_in == one_in) return;
-        domain->wide_one_in = one_in;
+        for (struct agent_domain *each = exporter->domains; each != NULL; each = each->next) {
+            if (agent_domain_same(each, domain)) each->wide_one_in = one_in;
+        }
         exporter->wide_one_in = one_in;
     } else {
         struct agent_sampler *sampler = find_sampler(domain, *id);
@@ -76,6 +84,16 @@ void agent_sampling_learn(struct agent_decoder *decoder, struct agent_domain *do
         sampler->one_in = one_in;
     }
     agent_sampling_resolve(exporter);
+}
+
+void agent_sampling_forget(struct agent_domain *domain)
+{
+    struct agent_exporter *exporter = domain->exporter;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < exporter->sampler_count; i++) {
+        if (!is_of(&exporter->samplers[i], domain)) exporter->samplers[kept++] = exporter->samplers[i];
+    }
+    exporter->sampler_count = kept;
 }
 
 uint64_t agent_sampling_fill(struct weir_batch *batch, uint32_t count, struct agent_rate rate)

@@ -77,6 +77,7 @@ enum agent_refusal agent_set_decode(struct agent_decoder *decoder, struct agent_
                                     const struct agent_clock *clock, uint64_t *records, bool *uncertain)
 {
     struct agent_template *template = agent_template_find(domain, id);
+    if (template == NULL) template = agent_session_inherit(decoder, domain, id, body.size, domain->heard_ms);
     if (template == NULL) {
         *uncertain = true;
         agent_park(decoder, domain, id, body, note, clock);

@@ -122,6 +122,25 @@ int agent_template_learn(struct agent_decoder *decoder, struct agent_domain *dom
     return 0;
 }
 
+void agent_template_move(struct agent_decoder *decoder, struct agent_domain *from, struct agent_domain *to)
+{
+    for (int bucket = 0; bucket < AGENT_TEMPLATE_BUCKETS; bucket++) {
+        while (from->templates[bucket] != NULL) {
+            struct agent_template *template = from->templates[bucket];
+            if (agent_template_find(to, template->id) != NULL) {
+                agent_template_forget(decoder, template);
+                continue;
+            }
+            from->templates[bucket] = template->next;
+            from->template_count--;
+            template->domain = to;
+            template->next = to->templates[bucket];
+            to->templates[bucket] = template;
+            to->template_count++;
+        }
+    }
+}
+
 void agent_template_withdraw(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id, bool is_options)
 {
     for (int bucket = 0; bucket < AGENT_TEMPLATE_BUCKETS; bucket++) {

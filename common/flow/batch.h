@@ -23,6 +23,14 @@ struct weir_loss {
     uint64_t socket_drops;     /* datagrams dropped by our kernel, shared out to the sources of the socket */
 };
 
+static inline void weir_loss_add(struct weir_loss *to, const struct weir_loss *more)
+{
+    to->sequence_lost += more->sequence_lost;
+    to->template_missing += more->template_missing;
+    to->undecodable += more->undecodable;
+    to->socket_drops += more->socket_drops;
+}
+
 struct weir_batch {
     struct weir_source source;
     enum weir_protocol protocol; /* of the last datagram */

@@ -53,7 +53,7 @@ static void measure(enum gen_format format, int rounds, struct datagram *datagra
     if (agent_gather_create(&gather_conf, pool, sink, &gather) < 0) abort();
     if (agent_decoder_create(&decoder_conf, gather, &decoder) < 0) abort();
 
-    struct weir_ip exporter = gen_exporter_ip(0);
+    struct agent_peer exporter = {gen_exporter_ip(0), 50000};
     double best = 1e9;
     for (int round = 0; round < rounds; round++) {
         double began = cpu_seconds();

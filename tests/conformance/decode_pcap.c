@@ -88,8 +88,10 @@ static int decode(const char *path, bool shows_flows)
 
     struct pcap_datagram datagram;
     int64_t now_ms = 1700000000000;
-    while (pcap_next(&pcap, &datagram) == 1)
-        agent_decode(decoder, &datagram.src, datagram.payload, now_ms++);
+    while (pcap_next(&pcap, &datagram) == 1) {
+        struct agent_peer peer = {datagram.src, datagram.src_port};
+        agent_decode(decoder, &peer, datagram.payload, now_ms++);
+    }
     agent_gather_flush(gather);
 
     const struct agent_decode_counts *counts = agent_decoder_counts(decoder);

@@ -32,11 +32,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint16_t head = weir_cursor_u16(&c);
         size_t bytes = head & 0x3fff;
         if (bytes > weir_cursor_left(&c)) bytes = weir_cursor_left(&c);
-        struct weir_ip ip = {{[10] = 0xff, [11] = 0xff, [12] = 192, [15] = (uint8_t)(head >> 14)}};
+        struct agent_peer peer = {{{[10] = 0xff, [11] = 0xff, [12] = 192, [15] = (uint8_t)(head >> 15)}},
+                                  (head >> 14 & 1) == 0 ? 2055 : 2000 + bytes % 16};
         uint8_t *exact = weir_malloc(bytes == 0 ? 1 : bytes); /* so that ASan sees one byte too many */
         if (exact == NULL) break;
         memcpy(exact, c.at, bytes);
-        agent_decode(input.decoder, &ip, weir_view_of(exact, bytes), now_ms);
+        agent_decode(input.decoder, &peer, weir_view_of(exact, bytes), now_ms);
         weir_free(exact);
         weir_cursor_skip(&c, bytes);
         now_ms += 100;

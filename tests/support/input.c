@@ -11,10 +11,7 @@ static int keep(void *ctx, struct weir_batch **batch_p)
     if (input->batch_count == INPUT_BATCHES) return WEIR_EFULL;
     struct weir_batch *batch = *batch_p;
     assert(weir_batch_check(batch));
-    input->loss.sequence_lost += batch->loss.sequence_lost;
-    input->loss.template_missing += batch->loss.template_missing;
-    input->loss.undecodable += batch->loss.undecodable;
-    input->loss.socket_drops += batch->loss.socket_drops;
+    weir_loss_add(&input->loss, &batch->loss);
     input->batches[input->batch_count++] = batch;
     *batch_p = NULL;
     return 0;
@@ -44,10 +41,18 @@ void input_fini(struct input *input)
 enum agent_refusal input_take_from(struct input *input, const char *exporter, struct weir_view datagram,
                                    int64_t received_ms)
 {
-    struct weir_ip ip;
-    int rc = weir_ip_parse(exporter, &ip);
+    struct agent_peer peer = {.session = 50000};
+    int rc = weir_ip_parse(exporter, &peer.ip);
     assert(rc == 0);
-    return agent_decode(input->decoder, &ip, datagram, received_ms);
+    return agent_decode(input->decoder, &peer, datagram, received_ms);
+}
+
+enum agent_refusal input_take_by(struct input *input, uint32_t session, struct weir_view datagram, int64_t received_ms)
+{
+    struct agent_peer peer = {.session = session};
+    int rc = weir_ip_parse("192.0.2.1", &peer.ip);
+    assert(rc == 0);
+    return agent_decode(input->decoder, &peer, datagram, received_ms);
 }
 
 enum agent_refusal input_take(struct input *input, struct weir_view datagram, int64_t received_ms)

@@ -25,6 +25,9 @@ enum agent_refusal input_take(struct input *input, struct weir_view datagram, in
 enum agent_refusal input_take_from(struct input *input, const char *exporter, struct weir_view datagram,
                                    int64_t received_ms);
 
+/** The same of 192.0.2.1 by another session than 50000. */
+enum agent_refusal input_take_by(struct input *input, uint32_t session, struct weir_view datagram, int64_t received_ms);
+
 /** Hand all open batches to the sink; returns how many flows came out since the beginning. */
 size_t input_flush(struct input *input);
 
