@@ -4,7 +4,7 @@
 
 #include "common/flow/filter.h"
 #include "common/http/server.h"
-#include "console/http/json_writer.h"
+#include "common/flow/json_writer.h"
 
 /* PROBLEM(id, status, type, title) */
 #define CONSOLE_PROBLEMS(PROBLEM)                                                             \

@@ -2,7 +2,7 @@
 
 #include "common/flow/filter.h"
 #include "common/flow/question.h"
-#include "console/http/json_writer.h"
+#include "common/flow/json_writer.h"
 #include "console/http/query.h"
 
 static const char *type_name(enum weir_dim_type type)

@@ -1,4 +1,4 @@
-#include "console/http/json_writer.h"
+#include "common/flow/json_writer.h"
 
 #include "common/flow/civil.h"
 

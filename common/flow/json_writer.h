@@ -4,8 +4,8 @@
  *
  * The buffer's sticky failure is the writer's: check it once at the end.
  */
-#ifndef WEIR_CONSOLE_HTTP_JSON_WRITER_H
-#define WEIR_CONSOLE_HTTP_JSON_WRITER_H
+#ifndef WEIR_COMMON_FLOW_JSON_WRITER_H
+#define WEIR_COMMON_FLOW_JSON_WRITER_H
 
 #include "common/base/buf.h"
 
