@@ -23,10 +23,11 @@ struct agent {
     struct agent_sampling_rule *sampling;
     char *spool_dir;
     struct agent_ship *ship;
+    struct agent_ring *ring; /* NULL: none */
     struct agent_listener *listener;
 };
 
-static const char *const default_listen[] = {"0.0.0.0:2055", "0.0.0.0:4739", "0.0.0.0:6343"};
+static const char *const default_listen[] = {"0.0.0.0:2055", "0.0.0.0:4739", "0.0.0.0:6343", "tcp://0.0.0.0:4739"};
 
 /* ---- from options to what the parts want ---- */
 
@@ -111,6 +112,9 @@ static int create_listener(struct agent *agent, struct weir_metrics *metrics, st
     }
     listen.threads = (uint32_t)conf->threads;
     listen.receive_buffer_bytes = conf->receive_buffer_bytes;
+    listen.tcp.most_connections = (uint32_t)conf->tcp_connections;
+    listen.tcp.idle_ms = (uint32_t)conf->tcp_idle_ms;
+    listen.ring = agent->ring;
     listen.allow = agent->allow;
     listen.allow_count = conf->exporters_count;
     listen.gather.linger_ms = (uint32_t)conf->linger_ms;
@@ -134,6 +138,7 @@ static void agent_destroy(void *self)
     if (agent->listener != NULL) agent_listener_stop(agent->listener);
     agent_ship_destroy(agent->ship);
     agent_listener_destroy(agent->listener);
+    agent_ring_destroy(agent->ring);
     weir_map_free(agent->map);
     weir_keys_wipe(&agent->keys);
     weir_free(agent->allow);
@@ -167,6 +172,11 @@ static int agent_create(const struct weir_daemon *daemon, const void *conf, void
 
     rc = create_ship(agent, daemon->metrics, why);
     if (rc < 0) goto fail;
+
+    if (agent->conf->undecodable_bytes > 0) {
+        rc = agent_ring_create(agent->conf->state, agent->conf->undecodable_bytes, &agent->ring, why);
+        if (rc < 0) goto fail;
+    }
 
     rc = create_listener(agent, daemon->metrics, why);
     if (rc < 0) goto fail;
@@ -217,6 +227,13 @@ static void agent_each(void *self, size_t row, struct weir_buf *out)
     agent_listener_each(((struct agent *)self)->listener, row - AGENT_COUNTERS_INPUT, &agent_counter_rows[row], out);
 }
 
+static bool agent_page(void *self, const char *path, struct weir_buf *out)
+{
+    if (strcmp(path, "/exporters") != 0) return false;
+    agent_listener_page(((struct agent *)self)->listener, out);
+    return true;
+}
+
 static void agent_line(void *self, struct weir_buf *out)
 {
     agent_ship_line(((struct agent *)self)->ship, out);
@@ -239,6 +256,7 @@ const struct weir_program agent_program = {
     .drain = agent_drain,
     .drained = agent_drained,
     .each = agent_each,
+    .page = agent_page,
     .line = agent_line,
     .destroy = agent_destroy,
 };

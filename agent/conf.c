@@ -1,5 +1,6 @@
 #include "agent/conf.h"
 
+#include "agent/ring.h"
 #include "common/cluster/allow.h"
 #include "common/flow/ip.h"
 
@@ -29,6 +30,8 @@ int agent_conf_check(const void *conf_of_program, struct weir_why *why)
     if (conf->tenant[0] != '\0' && !weir_name_is_valid(conf->tenant))
         return weir_why_set(why, WEIR_EPARAM, "tenant: \"%s\" is not a name: 1 to 63 letters, digits, '.', '-', '_'",
                             conf->tenant);
+    if (conf->undecodable_bytes != 0 && conf->undecodable_bytes < AGENT_RING_LEAST_BYTES)
+        return weir_why_set(why, WEIR_EPARAM, "undecodable: 0, or at least %dKiB", AGENT_RING_LEAST_BYTES >> 10);
     for (size_t i = 0; i < conf->exporters_count; i++) {
         int rc = check_prefix("exporters", conf->exporters[i], why);
         if (rc < 0) return rc;

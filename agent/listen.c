@@ -1,5 +1,6 @@
 #include "agent/listen.h"
 
+#include "agent/page.h"
 #include "agent/udp.h"
 #include "common/base/clock.h"
 #include "common/base/hash.h"
@@ -29,7 +30,8 @@ enum {
     FOLD_MS = 100,
     REFUSED_LINES_PER_SECOND = 5,
     ALLOW_CACHE = 1024,
-    DRAIN_BURSTS_MOST = 4096,
+    DRAIN_ROUNDS_MOST = 4096,
+    DRAIN_READS_MOST = 256, /* of each connection */
 };
 
 /** Whether an exporter may speak, remembered. */
@@ -45,8 +47,9 @@ struct worker {
     uint32_t index;
     pthread_t thread;
     bool started;
-    int *sockets;    /* one per endpoint */
-    uint32_t *drops; /* of each socket, as last read */
+    struct agent_tcp *tcp; /* NULL: it reads datagrams */
+    int *sockets;          /* one per UDP endpoint; -1 for the others */
+    uint32_t *drops;       /* of each socket, as last read */
     struct agent_gather *gather;
     struct agent_decoder *decoder;
     uint8_t *memory; /* BURST datagrams */
@@ -57,6 +60,9 @@ struct worker {
     uint32_t linger_us;
     struct weir_log_limit refused_log;
     uint64_t refused_exporters;
+    uint64_t captured[2]; /* refused datagrams that the ring did not keep, and that it kept */
+    struct agent_refusals *refused;
+    bool refused_more;                  /* than were published */
     uint64_t folded[AGENT_INPUT_COUNT]; /* counts that the metrics have */
     int64_t next_fold_mono_ms;
     int64_t next_tick_mono_ms;
@@ -65,6 +71,7 @@ struct worker {
     struct agent_exporter_stat *stats;
     size_t stat_count;
     size_t stat_capacity;
+    struct agent_refusals *published; /* as @refused was */
 };
 
 struct agent_listener {
@@ -75,11 +82,12 @@ struct agent_listener {
     struct agent_endpoint *endpoints;
     _Atomic uint64_t *drops; /* by endpoint */
     struct worker **workers;
+    uint32_t worker_count; /* one a thread of UDP, and one for all of TCP */
     atomic_bool stopping;
     int stop_fd; /* becomes readable then, to end the sleep of the threads */
 };
 
-/* ---- one burst ---- */
+/* ---- one datagram or message ---- */
 
 static bool allowed(struct worker *worker, const struct weir_ip *ip)
 {
@@ -106,29 +114,68 @@ static void log_refused(struct worker *worker, const struct weir_ip *ip, const c
              (unsigned long long)held_back);
 }
 
-static void take_datagram(struct worker *worker, const struct sockaddr_storage *from, struct weir_view datagram,
-                          int64_t received_ms)
+/** Where something came from. */
+struct origin {
+    struct agent_peer peer;
+    uint16_t port;
+    size_t endpoint;
+    int64_t received_ms;
+};
+
+static void note_refused(struct worker *worker, const struct origin *from, enum agent_refusal refusal,
+                         struct weir_view bytes)
 {
-    struct agent_peer peer = {agent_sender_ip(from), agent_sender_port(from)};
-    if (!allowed(worker, &peer.ip)) {
-        worker->refused_exporters++;
-        log_refused(worker, &peer.ip, "exporter", "the allow-list does not name this exporter", datagram.size);
-        return;
-    }
-    enum agent_refusal refusal = agent_decode(worker->decoder, &peer, datagram, received_ms);
-    if (refusal != AGENT_REFUSAL_NONE)
-        log_refused(worker, &peer.ip, agent_refusal_name(refusal), agent_refusal_text(refusal), datagram.size);
+    struct agent_refused refused = {
+        .at_ms = from->received_ms, .refusal = refusal, .protocol = agent_protocol_of(bytes), .port = from->port};
+    agent_refusals_note(worker->refused, &from->peer.ip, &refused, bytes);
+    worker->refused_more = true;
 }
 
-/** Read and decode up to BURST datagrams; returns how many there were. */
-static int take_burst(struct worker *worker, int fd)
+static void deny(struct worker *worker, const struct origin *from, struct weir_view bytes)
 {
-    int count = recvmmsg(fd, worker->messages, BURST, MSG_DONTWAIT, NULL);
+    worker->refused_exporters++;
+    note_refused(worker, from, AGENT_REFUSAL_NONE, bytes);
+    log_refused(worker, &from->peer.ip, "exporter", "the allow-list does not name this exporter", bytes.size);
+}
+
+static void refuse(struct worker *worker, const struct origin *from, enum agent_refusal refusal, struct weir_view bytes)
+{
+    const struct agent_listener *listener = worker->listener;
+    const struct agent_endpoint *endpoint = &listener->endpoints[from->endpoint];
+    note_refused(worker, from, refusal, bytes);
+    log_refused(worker, &from->peer.ip, agent_refusal_name(refusal), agent_refusal_text(refusal), bytes.size);
+    if (listener->conf.ring == NULL) return;
+    const struct agent_ring_note note = {.from = from->peer.ip,
+                                         .to = agent_sender_ip(&endpoint->address),
+                                         .from_port = from->port,
+                                         .to_port = agent_endpoint_port(endpoint),
+                                         .received_ms = from->received_ms};
+    worker->captured[agent_ring_offer(listener->conf.ring, &note, bytes)]++;
+}
+
+static void decode(struct worker *worker, const struct origin *from, struct weir_view bytes)
+{
+    enum agent_refusal refusal = agent_decode(worker->decoder, &from->peer, bytes, from->received_ms);
+    if (refusal != AGENT_REFUSAL_NONE) refuse(worker, from, refusal, bytes);
+}
+
+/* ---- one burst of datagrams ---- */
+
+/** Read and decode up to BURST datagrams of endpoint @index; returns how many there were. */
+static int take_burst(struct worker *worker, size_t index)
+{
+    int count = recvmmsg(worker->sockets[index], worker->messages, BURST, MSG_DONTWAIT, NULL);
     if (count <= 0) return 0;
     int64_t received_ms = weir_wall_ms();
     for (int i = 0; i < count; i++) {
         struct mmsghdr *message = &worker->messages[i];
-        take_datagram(worker, &worker->from[i], weir_view_of(worker->parts[i].iov_base, message->msg_len), received_ms);
+        uint16_t port = agent_sender_port(&worker->from[i]);
+        const struct origin from = {{agent_sender_ip(&worker->from[i]), port}, port, index, received_ms};
+        struct weir_view bytes = weir_view_of(worker->parts[i].iov_base, message->msg_len);
+        if (allowed(worker, &from.peer.ip))
+            decode(worker, &from, bytes);
+        else
+            deny(worker, &from, bytes);
         message->msg_hdr.msg_namelen = sizeof worker->from[i];
     }
     return count;
@@ -149,12 +196,48 @@ static void linger(struct worker *worker, int burst)
     if (span.tv_nsec > 0) nanosleep(&span, NULL);
 }
 
+/* ---- connections ---- */
+
+static bool tcp_allows(void *ctx, const struct weir_ip *ip)
+{
+    return allowed(ctx, ip);
+}
+
+static struct origin tcp_origin(const struct agent_tcp_peer *peer)
+{
+    return (struct origin){.peer = {peer->ip, AGENT_SESSION_CONNECTION | peer->number},
+                           .port = peer->port,
+                           .endpoint = peer->endpoint,
+                           .received_ms = weir_wall_ms()};
+}
+
+static void tcp_take(void *ctx, const struct agent_tcp_peer *peer, struct weir_view message)
+{
+    const struct origin from = tcp_origin(peer);
+    decode(ctx, &from, message);
+}
+
+static void tcp_ended(void *ctx, const struct agent_tcp_peer *peer, enum agent_tcp_end end, struct weir_view rest)
+{
+    struct worker *worker = ctx;
+    const struct origin from = tcp_origin(peer);
+    char address[WEIR_IP_TEXT];
+    if (end == AGENT_TCP_FORMAT) {
+        bool is_ipfix = agent_protocol_of(rest) == AGENT_PROTOCOL_ipfix;
+        refuse(worker, &from, is_ipfix ? AGENT_REFUSAL_short : AGENT_REFUSAL_version, rest);
+    }
+    agent_decoder_session_end(worker->decoder, &from.peer);
+    weir_log(WEIR_LOG_DEBUG, "tcp.ended", "exporter=%s port=%d cause=%s", weir_ip_format(&peer->ip, address),
+             peer->port, agent_tcp_end_name(end));
+}
+
 /* ---- counters ---- */
 
 static void read_drops(struct worker *worker)
 {
     struct agent_listener *listener = worker->listener;
     for (size_t i = 0; i < listener->conf.endpoint_count; i++) {
+        if (worker->sockets[i] < 0) continue;
         uint32_t now = agent_udp_drops(worker->sockets[i]);
         uint32_t more = now - worker->drops[i]; /* modular */
         if (more == 0) continue;
@@ -164,6 +247,17 @@ static void read_drops(struct worker *worker)
         weir_log(WEIR_LOG_WARN, "listen.drops", "port=%d datagrams=%u", agent_endpoint_port(&listener->endpoints[i]),
                  more);
     }
+}
+
+_Static_assert(AGENT_INPUT_connections_denied - AGENT_INPUT_connections_peer == (int)AGENT_TCP_DENIED,
+               "the rows of connections stand in the order of enum agent_tcp_end");
+
+static void fold_tcp(const struct agent_tcp_counts *counts, struct agent_decode_counts *now)
+{
+    now->n[AGENT_INPUT_connections_opened] = counts->opened;
+    now->n[AGENT_INPUT_unfinished_bytes] = counts->unfinished_bytes;
+    for (int i = 0; i < AGENT_TCP_ENDS; i++)
+        now->n[AGENT_INPUT_connections_peer + i] = counts->ended[i];
 }
 
 /** Add what was counted since the last time to the program's metrics. */
@@ -180,6 +274,9 @@ static void fold(struct worker *worker)
     now.n[AGENT_INPUT_batches_linger] = gathered->batches_linger;
     now.n[AGENT_INPUT_batches_memory] = gathered->batches_memory;
     now.n[AGENT_INPUT_batches_detached] = gathered->batches_detached;
+    now.n[AGENT_INPUT_captured_not] = worker->captured[false];
+    now.n[AGENT_INPUT_captured] = worker->captured[true];
+    if (worker->tcp != NULL) fold_tcp(agent_tcp_counted(worker->tcp), &now);
     for (size_t i = 0; i < AGENT_INPUT_COUNT; i++) {
         if (now.n[i] == worker->folded[i]) continue;
         weir_metrics_add(listener->metrics, listener->first_row + i, now.n[i] - worker->folded[i]);
@@ -201,6 +298,8 @@ static void publish(struct worker *worker)
         }
     }
     worker->stat_count = count < worker->stat_capacity ? count : worker->stat_capacity;
+    if (worker->refused_more) *worker->published = *worker->refused;
+    worker->refused_more = false;
     pthread_mutex_unlock(&worker->lock);
 }
 
@@ -212,6 +311,7 @@ static int on_time(struct worker *worker, bool idle)
     if (now_mono_ms >= worker->next_tick_mono_ms) {
         worker->next_tick_mono_ms = now_mono_ms + TICK_MS;
         read_drops(worker);
+        if (worker->tcp != NULL) agent_tcp_tick(worker->tcp, now_mono_ms);
         agent_decoder_tick(worker->decoder, weir_wall_ms());
         publish(worker);
         worker->next_fold_mono_ms = now_mono_ms;
@@ -231,39 +331,64 @@ static int take_all(struct worker *worker)
 {
     int most = 0;
     for (size_t i = 0; i < worker->listener->conf.endpoint_count; i++) {
-        int count = take_burst(worker, worker->sockets[i]);
+        int count = worker->sockets[i] < 0 ? 0 : take_burst(worker, i);
         if (count > most) most = count;
     }
     return most;
 }
 
-static void *run(void *ctx)
+static bool stopping(const struct worker *worker)
 {
-    struct worker *worker = ctx;
+    return atomic_load_explicit(&worker->listener->stopping, memory_order_relaxed);
+}
+
+static void serve_datagrams(struct worker *worker)
+{
     size_t sockets = worker->listener->conf.endpoint_count;
     struct pollfd *polled = weir_calloc(sockets + 1, sizeof *polled);
-    if (polled == NULL) return NULL;
+    if (polled == NULL) return;
     for (size_t i = 0; i < sockets; i++)
-        polled[i] = (struct pollfd){.fd = worker->sockets[i], .events = POLLIN};
+        polled[i] = (struct pollfd){.fd = worker->sockets[i], .events = POLLIN}; /* -1 is passed over */
     polled[sockets] = (struct pollfd){.fd = worker->listener->stop_fd, .events = POLLIN};
-    prctl(PR_SET_TIMERSLACK, 1000ul); /* 1 us: a linger of 250 us is not to become 300 */
 
-    while (!atomic_load_explicit(&worker->listener->stopping, memory_order_relaxed)) {
+    while (!stopping(worker)) {
         int sleep_ms = on_time(worker, true);
         poll(polled, sockets + 1, sleep_ms);
         for (int burst = take_all(worker); burst >= LOADED; burst = take_all(worker)) {
             on_time(worker, false);
             if (burst < BURST) linger(worker, burst);
-            if (atomic_load_explicit(&worker->listener->stopping, memory_order_relaxed)) break;
+            if (stopping(worker)) break;
         }
     }
-    for (int i = 0; i < DRAIN_BURSTS_MOST && take_all(worker) > 0; i++)
+    for (int i = 0; i < DRAIN_ROUNDS_MOST && take_all(worker) > 0; i++)
         on_time(worker, false);
+    weir_free(polled);
+}
+
+static void serve_connections(struct worker *worker)
+{
+    bool busy = false;
+    while (!stopping(worker)) {
+        int sleep_ms = on_time(worker, !busy);
+        busy = agent_tcp_poll(worker->tcp, busy ? 0 : sleep_ms);
+    }
+    for (int i = 0; i < DRAIN_READS_MOST && agent_tcp_poll(worker->tcp, 0); i++)
+        on_time(worker, false);
+    agent_tcp_close(worker->tcp);
+}
+
+static void *run(void *ctx)
+{
+    struct worker *worker = ctx;
+    prctl(PR_SET_TIMERSLACK, 1000ul); /* 1 us: a linger of 250 us is not to become 300 */
+    if (worker->tcp != NULL)
+        serve_connections(worker);
+    else
+        serve_datagrams(worker);
     read_drops(worker);
     agent_gather_flush(worker->gather);
     fold(worker);
     publish(worker);
-    weir_free(polled);
     return NULL;
 }
 
@@ -272,6 +397,7 @@ static void *run(void *ctx)
 static void worker_destroy(struct worker *worker)
 {
     if (worker == NULL) return;
+    agent_tcp_destroy(worker->tcp);
     agent_decoder_destroy(worker->decoder);
     agent_gather_destroy(worker->gather);
     for (size_t i = 0; worker->sockets != NULL && i < worker->listener->conf.endpoint_count; i++) {
@@ -282,6 +408,8 @@ static void worker_destroy(struct worker *worker)
     weir_free(worker->drops);
     weir_free(worker->memory);
     weir_free(worker->stats);
+    weir_free(worker->refused);
+    weir_free(worker->published);
     weir_free(worker);
 }
 
@@ -296,7 +424,14 @@ static void point_messages(struct worker *worker)
     }
 }
 
-static int worker_create(struct agent_listener *listener, uint32_t index, struct agent_sink sink, struct worker **ret)
+static int make_tcp(struct worker *worker, struct weir_why *why)
+{
+    const struct agent_tcp_owner owner = {tcp_allows, tcp_take, tcp_ended, worker};
+    return agent_tcp_create(&worker->listener->conf.tcp, &owner, &worker->tcp, why);
+}
+
+static int worker_create(struct agent_listener *listener, uint32_t index, struct agent_sink sink, struct worker **ret,
+                         struct weir_why *why)
 {
     int rc = WEIR_ENOMEM;
     size_t sockets = listener->conf.endpoint_count;
@@ -311,9 +446,17 @@ static int worker_create(struct agent_listener *listener, uint32_t index, struct
         worker->sockets[i] = -1;
     worker->drops = weir_calloc(sockets, sizeof *worker->drops);
     if (worker->drops == NULL) goto fail;
-    worker->memory = weir_malloc((size_t)BURST * STRIDE_BYTES);
-    if (worker->memory == NULL) goto fail;
-    point_messages(worker);
+    worker->refused = weir_calloc(1, sizeof *worker->refused);
+    worker->published = weir_calloc(1, sizeof *worker->published);
+    if (worker->refused == NULL || worker->published == NULL) goto fail;
+    if (index < listener->conf.threads) {
+        worker->memory = weir_malloc((size_t)BURST * STRIDE_BYTES);
+        if (worker->memory == NULL) goto fail;
+        point_messages(worker);
+    } else {
+        rc = make_tcp(worker, why);
+        if (rc < 0) goto fail;
+    }
 
     rc = agent_gather_create(&listener->conf.gather, listener->pool, sink, &worker->gather);
     if (rc < 0) goto fail;
@@ -333,7 +476,12 @@ static void log_bound(const struct agent_listener *listener, size_t index, size_
     struct weir_ip ip = agent_sender_ip(&endpoint->address);
     char address[WEIR_IP_TEXT];
     weir_ip_format(&ip, address);
-    weir_log(WEIR_LOG_INFO, "listen.bound", "address=%s port=%d threads=%u buffer_bytes=%zu", address,
+    if (endpoint->stream) {
+        weir_log(WEIR_LOG_INFO, "listen.bound", "address=%s port=%d transport=tcp connections=%u", address,
+                 agent_endpoint_port(endpoint), listener->conf.tcp.most_connections);
+        return;
+    }
+    weir_log(WEIR_LOG_INFO, "listen.bound", "address=%s port=%d transport=udp threads=%u buffer_bytes=%zu", address,
              agent_endpoint_port(endpoint), listener->conf.threads, got_bytes);
     if (got_bytes < listener->conf.receive_buffer_bytes) {
         weir_log(WEIR_LOG_WARN, "listen.buffer",
@@ -343,7 +491,7 @@ static void log_bound(const struct agent_listener *listener, size_t index, size_
 }
 
 /** A socket per thread for endpoint @index, in the order of the threads, which is the order that steering counts in. */
-static int bind_endpoint(struct agent_listener *listener, size_t index, bool only_v6, struct weir_why *why)
+static int bind_datagrams(struct agent_listener *listener, size_t index, bool only_v6, struct weir_why *why)
 {
     struct agent_udp_conf conf = {.shared = listener->conf.threads > 1,
                                   .only_v6 = only_v6,
@@ -364,15 +512,36 @@ static int bind_endpoint(struct agent_listener *listener, size_t index, bool onl
     return 0;
 }
 
+static int bind_stream(struct agent_listener *listener, size_t index, bool only_v6, struct weir_why *why)
+{
+    struct agent_tcp *tcp = listener->workers[listener->conf.threads]->tcp;
+    int rc = agent_tcp_listen(tcp, &listener->endpoints[index], only_v6, (uint32_t)index, why);
+    if (rc == 0) log_bound(listener, index, 0);
+    return rc;
+}
+
+static int bind_endpoints(struct agent_listener *listener, bool only_v6, struct weir_why *why)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < listener->conf.endpoint_count; i++) {
+        bool stream = listener->endpoints[i].stream;
+        rc = stream ? bind_stream(listener, i, only_v6, why) : bind_datagrams(listener, i, only_v6, why);
+    }
+    return rc;
+}
+
 static int parse_endpoints(struct agent_listener *listener, const char *const *texts, bool *only_v6,
                            struct weir_why *why)
 {
     *only_v6 = false;
+    bool stream = false;
     for (size_t i = 0; i < listener->conf.endpoint_count; i++) {
         int rc = agent_endpoint_parse(texts[i], &listener->endpoints[i], why);
         if (rc < 0) return rc;
         *only_v6 = *only_v6 || agent_endpoint_is_v4(&listener->endpoints[i]);
+        stream = stream || listener->endpoints[i].stream;
     }
+    listener->worker_count = listener->conf.threads + stream;
     return 0;
 }
 
@@ -390,25 +559,27 @@ int agent_listener_create(const struct agent_listen_conf *conf, struct agent_sin
     listener->stop_fd = -1;
     listener->endpoints = weir_calloc(conf->endpoint_count, sizeof *listener->endpoints);
     listener->drops = weir_calloc(conf->endpoint_count, sizeof *listener->drops);
-    listener->workers = weir_calloc(conf->threads, sizeof(struct worker *));
+    listener->workers = weir_calloc(conf->threads + 1, sizeof(struct worker *));
     if (listener->endpoints == NULL || listener->drops == NULL || listener->workers == NULL) goto fail;
 
     rc = parse_endpoints(listener, conf->endpoints, &only_v6, why);
     if (rc < 0) goto fail;
     rc = agent_pool_create(conf->pool_bytes, &listener->pool);
     if (rc < 0) goto fail;
-    for (uint32_t i = 0; i < conf->threads; i++) {
-        rc = worker_create(listener, i, sink, &listener->workers[i]);
+    for (uint32_t i = 0; i < listener->worker_count; i++) {
+        rc = worker_create(listener, i, sink, &listener->workers[i], why);
         if (rc < 0) goto fail;
     }
-    for (size_t i = 0; i < conf->endpoint_count; i++) {
-        rc = bind_endpoint(listener, i, only_v6, why);
-        if (rc < 0) goto fail;
-    }
+    rc = bind_endpoints(listener, only_v6, why);
+    if (rc < 0) goto fail;
     listener->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (listener->stop_fd < 0) {
         rc = weir_why_set(why, WEIR_EIO, "the listener: %s", strerror(errno));
         goto fail;
+    }
+    if (listener->worker_count > conf->threads) {
+        rc = agent_tcp_watch(listener->workers[conf->threads]->tcp, listener->stop_fd, why);
+        if (rc < 0) goto fail;
     }
     *ret = listener;
     return 0;
@@ -426,12 +597,13 @@ int agent_listener_start(struct agent_listener *listener, struct weir_why *why)
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the main thread's */
     int rc = 0;
-    for (uint32_t i = 0; i < listener->conf.threads && rc == 0; i++) {
+    for (uint32_t i = 0; i < listener->worker_count && rc == 0; i++) {
         struct worker *worker = listener->workers[i];
         rc = pthread_create(&worker->thread, NULL, run, worker);
         worker->started = rc == 0;
         char name[16];
         snprintf(name, sizeof name, "listen-%u", i);
+        if (worker->tcp != NULL) snprintf(name, sizeof name, "listen-tcp");
         if (worker->started) pthread_setname_np(worker->thread, name);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -446,7 +618,7 @@ void agent_listener_stop(struct agent_listener *listener)
     uint64_t one = 1;
     if (write(listener->stop_fd, &one, sizeof one) < 0 && errno != EAGAIN)
         weir_log(WEIR_LOG_ERROR, "listen.stop", "error=%s", strerror(errno));
-    for (uint32_t i = 0; i < listener->conf.threads; i++) {
+    for (uint32_t i = 0; i < listener->worker_count; i++) {
         struct worker *worker = listener->workers[i];
         if (!worker->started) continue;
         pthread_join(worker->thread, NULL);
@@ -458,7 +630,7 @@ void agent_listener_destroy(struct agent_listener *listener)
 {
     if (listener == NULL) return;
     if (listener->stop_fd >= 0) agent_listener_stop(listener);
-    for (uint32_t i = 0; listener->workers != NULL && i < listener->conf.threads; i++)
+    for (uint32_t i = 0; listener->workers != NULL && i < listener->worker_count; i++)
         worker_destroy(listener->workers[i]);
     if (listener->stop_fd >= 0) close(listener->stop_fd);
     agent_pool_destroy(listener->pool);
@@ -481,7 +653,7 @@ uint16_t agent_listener_port(const struct agent_listener *listener, size_t index
 size_t agent_listener_exporters(struct agent_listener *listener, struct agent_exporter_stat *out, size_t most)
 {
     size_t count = 0;
-    for (uint32_t i = 0; i < listener->conf.threads; i++) {
+    for (uint32_t i = 0; i < listener->worker_count; i++) {
         struct worker *worker = listener->workers[i];
         pthread_mutex_lock(&worker->lock);
         for (size_t k = 0; k < worker->stat_count; k++, count++) {
@@ -546,14 +718,10 @@ void agent_listener_each(struct agent_listener *listener, size_t input_row, cons
 {
     if (input_row == AGENT_INPUT_listener_drops) {
         for (size_t i = 0; i < listener->conf.endpoint_count; i++) {
-            struct weir_ip ip = agent_sender_ip(&listener->endpoints[i].address);
-            char address[WEIR_IP_TEXT];
-            char label[WEIR_IP_TEXT + 16];
-            weir_ip_format(&ip, address);
-            snprintf(label, sizeof label, agent_endpoint_is_v4(&listener->endpoints[i]) ? "%s:%u" : "[%s]:%u", address,
-                     agent_listener_port(listener, i));
-            weir_metric_sample(row, label, (double)atomic_load_explicit(&listener->drops[i], memory_order_relaxed),
-                               out);
+            char label[AGENT_ENDPOINT_TEXT];
+            if (listener->endpoints[i].stream) continue;
+            weir_metric_sample(row, agent_endpoint_text(&listener->endpoints[i], label),
+                               (double)atomic_load_explicit(&listener->drops[i], memory_order_relaxed), out);
         }
         return;
     }
@@ -561,5 +729,24 @@ void agent_listener_each(struct agent_listener *listener, size_t input_row, cons
     struct agent_exporter_stat *stats = all_stats(listener, &count);
     if (stats == NULL) return;
     each_exporter(stats, count, input_row, row, out);
+    weir_free(stats);
+}
+
+/* ---- the page ---- */
+
+void agent_listener_page(struct agent_listener *listener, struct weir_buf *out)
+{
+    size_t count = 0;
+    struct agent_exporter_stat *stats = all_stats(listener, &count);
+    struct agent_refusals *refused = weir_calloc(listener->worker_count, sizeof *refused);
+    for (uint32_t i = 0; refused != NULL && i < listener->worker_count; i++) {
+        struct worker *worker = listener->workers[i];
+        pthread_mutex_lock(&worker->lock);
+        refused[i] = *worker->published;
+        pthread_mutex_unlock(&worker->lock);
+    }
+    out->failed = out->failed || stats == NULL || refused == NULL;
+    if (stats != NULL && refused != NULL) agent_page_exporters(stats, count, refused, listener->worker_count, out);
+    weir_free(refused);
     weir_free(stats);
 }

@@ -2,26 +2,31 @@
  * Listening: UDP sockets, threads that read them in bursts, and behind each thread a decoder and a gather.
  *
  * Every thread has one socket per endpoint (SO_REUSEPORT). With several threads a classic BPF program steers by source
- * address, so that all datagrams of an exporter meet one thread, whatever their port. The only reader of the network
- * in the agent's input; everything behind it is pure.
+ * address, so that all datagrams of an exporter meet one thread, whatever their port. TCP endpoints (IPFIX) have one
+ * thread more, for all of their connections (tcp.h). The only reader of the network in the agent's input; everything
+ * behind it is pure.
  */
 #ifndef WEIR_AGENT_LISTEN_H
 #define WEIR_AGENT_LISTEN_H
 
 #include "agent/decode/decode.h"
+#include "agent/ring.h"
+#include "agent/tcp.h"
 #include "common/base/err.h"
 #include "common/base/metric.h"
 
 enum { AGENT_LISTEN_THREADS = 64 };
 
 struct agent_listen_conf {
-    const char *const *endpoints; /* "0.0.0.0:2055", "[::]:2055"; port 0: the system chooses */
+    const char *const *endpoints; /* "0.0.0.0:2055", "[::]:2055", "tcp://0.0.0.0:4739"; port 0: the system chooses */
     size_t endpoint_count;
-    uint32_t threads;                /* 1..64 */
+    uint32_t threads;                /* of UDP: 1..64 */
     size_t receive_buffer_bytes;     /* of each socket; asked with SO_RCVBUFFORCE, else SO_RCVBUF */
     uint32_t burst_linger_us;        /* under load, wait up to this long for more datagrams before reading; 0 never */
     const struct weir_prefix *allow; /* exporters that may speak; lent for the listener's life */
     size_t allow_count;              /* 0: everybody */
+    struct agent_tcp_conf tcp;
+    struct agent_ring *ring; /* for what cannot be decoded; lent for the listener's life, or NULL */
     struct agent_gather_conf gather;
     struct agent_decoder_conf decoder;
     size_t pool_bytes; /* idle batches kept */
@@ -31,6 +36,7 @@ struct agent_listen_conf {
     ((struct agent_listen_conf){.threads = 1,                      \
                                 .receive_buffer_bytes = 64u << 20, \
                                 .burst_linger_us = 1000,           \
+                                .tcp = {256, 1800000},             \
                                 .gather = AGENT_GATHER_DEFAULTS,   \
                                 .decoder = AGENT_DECODER_DEFAULTS, \
                                 .pool_bytes = 8u << 20})
@@ -65,6 +71,9 @@ uint16_t agent_listener_port(const struct agent_listener *listener, size_t index
 
 /** What the threads know of their exporters, at most a second old; returns how many there are. Any thread. */
 size_t agent_listener_exporters(struct agent_listener *listener, struct agent_exporter_stat *out, size_t most);
+
+/** Append what is known of the exporters and of what was refused (page.h), at most a second old. Any thread. */
+void agent_listener_page(struct agent_listener *listener, struct weir_buf *out);
 
 /**
  * Write the samples of the `each` rows of counters_input.def: call it from the program's weir_metric_each_fn with

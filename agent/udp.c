@@ -12,30 +12,34 @@
 
 int agent_endpoint_parse(const char *text, struct agent_endpoint *ret, struct weir_why *why)
 {
+    static const char tcp[] = "tcp://";
+    const char *whole = text;
+    bool stream = strncmp(text, tcp, sizeof tcp - 1) == 0;
+    if (stream) text += sizeof tcp - 1;
     char host[INET6_ADDRSTRLEN + 32];
     const char *colon = strrchr(text, ':');
     size_t size = colon == NULL ? 0 : (size_t)(colon - text);
     bool bracketed = size >= 2 && text[0] == '[' && text[size - 1] == ']';
     size_t from = bracketed ? 1 : 0;
     if (size <= 2 * from || size - 2 * from >= sizeof host)
-        return weir_why_set(why, WEIR_EPARAM, "'%s' is not ADDRESS:PORT or [ADDRESS]:PORT", text);
+        return weir_why_set(why, WEIR_EPARAM, "'%s' is not ADDRESS:PORT or [ADDRESS]:PORT", whole);
     memcpy(host, text + from, size - 2 * from);
     host[size - 2 * from] = '\0';
 
     char *end = NULL;
     unsigned long port = strtoul(colon + 1, &end, 10);
     if (colon[1] < '0' || colon[1] > '9' || *end != '\0' || port > 65535)
-        return weir_why_set(why, WEIR_EPARAM, "'%s': the port is a number from 0 to 65535", text);
+        return weir_why_set(why, WEIR_EPARAM, "'%s': the port is a number from 0 to 65535", whole);
 
     struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
     struct addrinfo *found = NULL;
     if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
-        return weir_why_set(why, WEIR_EPARAM, "'%s': '%s' is not an IPv4 or IPv6 address", text, host);
+        return weir_why_set(why, WEIR_EPARAM, "'%s': '%s' is not an IPv4 or IPv6 address", whole, host);
     if ((found->ai_family == AF_INET6) != bracketed) {
         freeaddrinfo(found);
-        return weir_why_set(why, WEIR_EPARAM, "'%s': write IPv6 addresses, and only those, in brackets", text);
+        return weir_why_set(why, WEIR_EPARAM, "'%s': write IPv6 addresses, and only those, in brackets", whole);
     }
-    *ret = (struct agent_endpoint){.bytes = found->ai_addrlen};
+    *ret = (struct agent_endpoint){.bytes = found->ai_addrlen, .stream = stream};
     memcpy(&ret->address, found->ai_addr, found->ai_addrlen);
     freeaddrinfo(found);
     return 0;
@@ -65,12 +69,13 @@ void agent_endpoint_set_port(struct agent_endpoint *endpoint, uint16_t port)
     memcpy((uint8_t *)&endpoint->address + at, bytes, sizeof bytes);
 }
 
-static const char *endpoint_text(const struct agent_endpoint *endpoint, char out[80])
+const char *agent_endpoint_text(const struct agent_endpoint *endpoint, char out[AGENT_ENDPOINT_TEXT])
 {
     char host[INET6_ADDRSTRLEN] = "?";
     getnameinfo((const struct sockaddr *)&endpoint->address, endpoint->bytes, host, sizeof host, NULL, 0,
                 NI_NUMERICHOST);
-    snprintf(out, 80, agent_endpoint_is_v4(endpoint) ? "%s:%u" : "[%s]:%u", host, agent_endpoint_port(endpoint));
+    snprintf(out, AGENT_ENDPOINT_TEXT, agent_endpoint_is_v4(endpoint) ? "%s%s:%u" : "%s[%s]:%u",
+             endpoint->stream ? "tcp://" : "", host, agent_endpoint_port(endpoint));
     return out;
 }
 
@@ -88,20 +93,35 @@ static size_t set_buffer(int fd, size_t bytes)
 
 static int open_and_bind(const struct agent_endpoint *endpoint, const struct agent_udp_conf *conf, struct weir_why *why)
 {
-    char text[80];
+    char text[AGENT_ENDPOINT_TEXT];
     int on = 1;
     int only_v6 = conf->only_v6;
-    int fd = socket(endpoint->address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) return weir_why_set(why, WEIR_EIO, "a UDP socket: %s", strerror(errno));
+    int type = endpoint->stream ? SOCK_STREAM : SOCK_DGRAM;
+    int fd = socket(endpoint->address.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return weir_why_set(why, WEIR_EIO, "a socket: %s", strerror(errno));
     if (!agent_endpoint_is_v4(endpoint) && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6, sizeof only_v6) != 0)
         goto fail;
     if (conf->shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) goto fail;
+    /* Connections of the agent before us that are dying out do not hold the port. */
+    if (endpoint->stream && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) goto fail;
     if (bind(fd, (const struct sockaddr *)&endpoint->address, endpoint->bytes) != 0) goto fail;
     return fd;
 
 fail:
-    weir_why_set(why, WEIR_EIO, "listen on %s: %s%s", endpoint_text(endpoint, text), strerror(errno),
+    weir_why_set(why, WEIR_EIO, "listen on %s: %s%s", agent_endpoint_text(endpoint, text), strerror(errno),
                  errno == EADDRINUSE ? " (another program, or another agent, has it)" : "");
+    close(fd);
+    return WEIR_EIO;
+}
+
+/** As open_and_bind; @endpoint receives the port that the system chose. */
+static int open_and_learn(struct agent_endpoint *endpoint, const struct agent_udp_conf *conf, struct weir_why *why)
+{
+    int fd = open_and_bind(endpoint, conf, why);
+    if (fd < 0) return fd;
+    endpoint->bytes = sizeof endpoint->address;
+    if (getsockname(fd, (struct sockaddr *)&endpoint->address, &endpoint->bytes) == 0) return fd;
+    weir_why_set(why, WEIR_EIO, "the port of a socket: %s", strerror(errno));
     close(fd);
     return WEIR_EIO;
 }
@@ -109,16 +129,14 @@ fail:
 int agent_udp_open(struct agent_endpoint *endpoint, const struct agent_udp_conf *conf, size_t *got_bytes,
                    struct weir_why *why)
 {
-    int fd = open_and_bind(endpoint, conf, why);
-    if (fd < 0) return fd;
-    endpoint->bytes = sizeof endpoint->address;
-    if (getsockname(fd, (struct sockaddr *)&endpoint->address, &endpoint->bytes) != 0) {
-        weir_why_set(why, WEIR_EIO, "the port of a socket: %s", strerror(errno));
-        close(fd);
-        return WEIR_EIO;
-    }
-    *got_bytes = set_buffer(fd, conf->receive_buffer_bytes);
+    int fd = open_and_learn(endpoint, conf, why);
+    if (fd >= 0) *got_bytes = set_buffer(fd, conf->receive_buffer_bytes);
     return fd;
+}
+
+int agent_endpoint_open_stream(struct agent_endpoint *endpoint, bool only_v6, struct weir_why *why)
+{
+    return open_and_learn(endpoint, &(struct agent_udp_conf){.only_v6 = only_v6}, why);
 }
 
 int agent_udp_probe(const struct agent_endpoint *endpoint, const struct agent_udp_conf *conf, struct weir_why *why)

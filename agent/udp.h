@@ -1,4 +1,4 @@
-/** UDP sockets as the listener needs them: shared by threads, steered by source address, with large buffers. */
+/** Endpoints, and UDP sockets as the listener needs them: shared by threads, steered by source address, with large buffers. */
 #ifndef WEIR_AGENT_UDP_H
 #define WEIR_AGENT_UDP_H
 
@@ -11,14 +11,23 @@
 struct agent_endpoint {
     struct sockaddr_storage address;
     socklen_t bytes;
+    bool stream; /* TCP */
 };
 
-/** Parse "192.0.2.1:2055" or "[::]:2055"; port 0 lets the system choose. WEIR_EPARAM. */
+/** Parse "192.0.2.1:2055", "[::]:2055" or "tcp://192.0.2.1:4739"; port 0 lets the system choose. WEIR_EPARAM. */
 int agent_endpoint_parse(const char *text, struct agent_endpoint *ret, struct weir_why *why);
+
+enum { AGENT_ENDPOINT_TEXT = 80 };
+
+/** "192.0.2.1:2055", "tcp://[::]:4739"; returns @out. */
+const char *agent_endpoint_text(const struct agent_endpoint *endpoint, char out[AGENT_ENDPOINT_TEXT]);
 
 uint16_t agent_endpoint_port(const struct agent_endpoint *endpoint);
 void agent_endpoint_set_port(struct agent_endpoint *endpoint, uint16_t port);
 bool agent_endpoint_is_v4(const struct agent_endpoint *endpoint);
+
+/** A bound TCP socket that does not block, not listening yet; @endpoint receives the port. WEIR_EIO with @why. */
+int agent_endpoint_open_stream(struct agent_endpoint *endpoint, bool only_v6, struct weir_why *why);
 
 /** How a socket is to be opened. */
 struct agent_udp_conf {

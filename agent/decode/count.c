@@ -21,3 +21,10 @@ const char *agent_refusal_text(enum agent_refusal refusal)
 {
     return texts[refusal];
 }
+
+const char *agent_protocol_name(enum agent_protocol protocol)
+{
+    static const char *const of[AGENT_PROTOCOL_COUNT] = {"netflow5", "netflow7", "netflow9",
+                                                         "ipfix",    "sflow5",   "unknown"};
+    return of[protocol];
+}

@@ -45,6 +45,9 @@ enum agent_protocol {
     AGENT_PROTOCOL_COUNT
 };
 
+/** The name of a protocol as in metrics ("ipfix"). Static memory. */
+const char *agent_protocol_name(enum agent_protocol protocol);
+
 enum agent_input_count {
 #define METRIC(id, kind, name, labels, help)     AGENT_INPUT_##id,
 #define METRIC_EACH(id, kind, name, label, help) AGENT_INPUT_##id,

@@ -59,7 +59,7 @@ void agent_decoder_destroy(struct agent_decoder *decoder)
     weir_free(decoder);
 }
 
-static enum agent_protocol protocol_of(struct weir_view datagram)
+enum agent_protocol agent_protocol_of(struct weir_view datagram)
 {
     struct weir_cursor c = weir_cursor_of(datagram);
     switch (weir_cursor_u16(&c)) {
@@ -88,7 +88,7 @@ static enum agent_refusal decode_as(struct agent_decoder *decoder, enum agent_pr
 enum agent_refusal agent_decode(struct agent_decoder *decoder, const struct agent_peer *peer, struct weir_view datagram,
                                 int64_t received_ms)
 {
-    enum agent_protocol protocol = protocol_of(datagram);
+    enum agent_protocol protocol = agent_protocol_of(datagram);
     decoder->session =
         protocol == AGENT_PROTOCOL_sflow5 ? 0 : peer->session; /* a sub-agent is one, whatever its port */
     agent_count(decoder, AGENT_INPUT_datagrams_netflow5 + protocol, 1);

@@ -77,6 +77,9 @@ void agent_decoder_destroy(struct agent_decoder *decoder);
 enum agent_refusal agent_decode(struct agent_decoder *decoder, const struct agent_peer *peer, struct weir_view datagram,
                                 int64_t received_ms);
 
+/** The protocol that a datagram or message begins like. */
+enum agent_protocol agent_protocol_of(struct weir_view datagram);
+
 /** The connection of @peer was closed: forget what it taught. */
 void agent_decoder_session_end(struct agent_decoder *decoder, const struct agent_peer *peer);
 

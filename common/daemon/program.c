@@ -198,7 +198,7 @@ static void tell_line(void *ctx)
     weir_buf_fini(&line);
 }
 
-/** /metrics, /livez, /readyz. On the status thread. */
+/** /metrics, /livez, /readyz, and what the program has beside them. On the status thread. */
 static void on_status(void *ctx, const struct weir_http_request *request, struct weir_http_reply *reply)
 {
     struct running *run = ctx;
@@ -223,6 +223,8 @@ static void on_status(void *ctx, const struct weir_http_request *request, struct
         weir_metrics_print(&run->common, NULL, NULL, &reply->body);
         if (created && program->refresh != NULL) program->refresh(run->self);
         weir_metrics_print(&run->metrics, created ? program->each : NULL, run->self, &reply->body);
+    } else if (created && program->page != NULL && program->page(run->self, request->path, &reply->body)) {
+        reply->type = "application/json";
     } else {
         reply->status = 404;
         weir_buf_text(&reply->body, "there are /metrics, /livez and /readyz\n");

@@ -51,6 +51,9 @@ struct weir_program {
     /** Set the gauges that are computed when asked for. May be NULL. Status thread. */
     void (*refresh)(void *self);
 
+    /** A page of its own on the status listener: append the JSON of @path; false: there is none. May be NULL. Status thread. */
+    bool (*page)(void *self, const char *path, struct weir_buf *out);
+
     /** One line for `systemctl status`. May be NULL. Main thread. */
     void (*line)(void *self, struct weir_buf *out);
 

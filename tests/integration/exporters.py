@@ -59,6 +59,14 @@ def softflowd(capture, version, folder):
     return _record(lambda port, log: subprocess.Popen([*command, "-n", f"127.0.0.1:{port}"], stdout=log, stderr=log), folder)
 
 
+def softflowd_tcp(capture, port, folder):
+    """Let softflowd export a capture as IPFIX over TCP to a port, to the end."""
+    need("softflowd")
+    command = ["/usr/sbin/softflowd", "-a", "-d", "-r", str(capture), "-c", "none", "-p", str(folder / "softflowd.pid"), "-v", "10"]
+    with open(folder / "softflowd.log", "ab") as log:
+        subprocess.run([*command, "-P", "tcp", "-n", f"127.0.0.1:{port}"], stdout=log, stderr=log, check=True, timeout=60)
+
+
 def sfprobe(capture, folder):
     """The datagrams of pmacctd's sFlow probe for a capture: every packet a sample."""
     need("pmacctd")

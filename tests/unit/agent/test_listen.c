@@ -7,6 +7,7 @@
 #include "tests/support/cmocka.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -251,7 +252,9 @@ static void endpoints_are_numeric_addresses_with_a_port(void **state)
                                       "::1:2055",
                                       "[127.0.0.1]:2055",
                                       "localhost:2055",
-                                      "[::1]"};
+                                      "[::1]",
+                                      "udp://127.0.0.1:1",
+                                      "tcp://:1"};
     struct agent_endpoint endpoint;
     struct weir_why why;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -260,6 +263,227 @@ static void endpoints_are_numeric_addresses_with_a_port(void **state)
     assert_int_equal(agent_endpoint_port(&endpoint), 4739);
     assert_int_equal(agent_endpoint_parse("0.0.0.0:0", &endpoint, &why), 0);
     assert_true(agent_endpoint_is_v4(&endpoint));
+    assert_false(endpoint.stream);
+    char text[AGENT_ENDPOINT_TEXT];
+    assert_int_equal(agent_endpoint_parse("tcp://[2001:db8::1]:4739", &endpoint, &why), 0);
+    assert_true(endpoint.stream);
+    assert_string_equal(agent_endpoint_text(&endpoint, text), "tcp://[2001:db8::1]:4739");
+}
+
+/* ---- TCP ---- */
+
+/** Connect from @from to the IPv4 loopback. */
+static int connect_to(uint16_t port, const struct weir_ip *from)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int on = 1;
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in source = {.sin_family = AF_INET};
+    memcpy(&source.sin_addr, from->bytes + 12, 4);
+    assert_int_equal(bind(fd, (struct sockaddr *)&source, sizeof source), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return fd;
+}
+
+static void write_all(int fd, const void *bytes, size_t size)
+{
+    assert_int_equal(send(fd, bytes, size, MSG_NOSIGNAL), size);
+}
+
+/** Has the other side closed? Waits for it. */
+static bool is_closed(int fd)
+{
+    char byte;
+    struct pollfd polled = {.fd = fd, .events = POLLIN};
+    return poll(&polled, 1, 10000) == 1 && recv(fd, &byte, 1, 0) <= 0;
+}
+
+static struct gen *ipfix_of(uint32_t exporters)
+{
+    struct gen *gen = NULL;
+    struct gen_conf conf = GEN_DEFAULTS;
+    conf.format = GEN_IPFIX;
+    conf.exporters = exporters;
+    assert_int_equal(gen_create(&conf, &gen), 0);
+    return gen;
+}
+
+/** The next message of @exporter into @out; the first holds the templates. */
+static size_t next_message(struct gen *gen, uint32_t exporter, uint8_t out[GEN_DATAGRAM_BYTES])
+{
+    return gen_next(gen, exporter, weir_wall_ms(), GEN_MOST_FLOWS, out, NULL, NULL);
+}
+
+static const char *const tcp_endpoints[] = {"127.0.0.1:0", "tcp://127.0.0.1:0"};
+
+static void messages_over_tcp_come_out_whole_however_the_stream_is_cut(void **state)
+{
+    (void)state;
+    enum { CONNECTIONS = 3, MESSAGES = 40 };
+    struct agent_listen_conf conf = AGENT_LISTEN_DEFAULTS;
+    struct fixture f;
+    conf.threads = 2;
+    init(&f, conf, tcp_endpoints, 2);
+    struct gen *gen = ipfix_of(CONNECTIONS);
+    int fds[CONNECTIONS];
+    for (uint32_t i = 0; i < CONNECTIONS; i++) {
+        struct weir_ip ip = gen_exporter_ip(i);
+        fds[i] = connect_to(agent_listener_port(f.listener, 1), &ip);
+    }
+    for (uint32_t n = 0; n < MESSAGES * CONNECTIONS; n++) {
+        uint8_t bytes[GEN_DATAGRAM_BYTES];
+        size_t size = next_message(gen, n % CONNECTIONS, bytes);
+        size_t piece = 1 + (size_t)n * 37 % (2 * size); /* of the second half of messages in one piece */
+        for (size_t at = 0; at < size; at += piece)
+            write_all(fds[n % CONNECTIONS], bytes + at, size - at < piece ? size - at : piece);
+    }
+    struct gen_totals sent = gen_totals_all(gen);
+    await(&f, AGENT_INPUT_flows_ipfix, sent.flows);
+    await(&f, AGENT_INPUT_datagrams_ipfix, MESSAGES * CONNECTIONS);
+    await(&f, AGENT_INPUT_connections_opened, CONNECTIONS);
+    for (uint32_t i = 0; i < CONNECTIONS; i++)
+        close(fds[i]);
+    await(&f, AGENT_INPUT_connections_peer, CONNECTIONS);
+    agent_listener_stop(f.listener);
+    assert_int_equal(atomic_load(&f.sums.flows), sent.flows);
+    assert_int_equal(atomic_load(&f.sums.packets), sent.packets);
+    assert_int_equal(atomic_load(&f.sums.bytes), sent.bytes);
+    assert_int_equal(weir_metrics_get(&f.metrics, AGENT_INPUT_unfinished_bytes), 0);
+    assert_int_equal(weir_metrics_get(&f.metrics, AGENT_INPUT_sequence_lost), 0);
+    gen_destroy(gen);
+    fini(&f);
+}
+
+static void templates_end_with_their_connection_and_are_no_one_else_s(void **state)
+{
+    (void)state;
+    struct agent_listen_conf conf = AGENT_LISTEN_DEFAULTS;
+    struct fixture f;
+    init(&f, conf, tcp_endpoints, 2);
+    struct gen *gen = ipfix_of(1);
+    struct weir_ip ip = gen_exporter_ip(0);
+    uint8_t bytes[GEN_DATAGRAM_BYTES];
+    int first = connect_to(agent_listener_port(f.listener, 1), &ip);
+    write_all(first, bytes, next_message(gen, 0, bytes)); /* with templates */
+    uint64_t flows = gen_totals_all(gen).flows;
+    await(&f, AGENT_INPUT_flows_ipfix, flows);
+
+    int second = connect_to(agent_listener_port(f.listener, 1), &ip);
+    size_t size = next_message(gen, 0, bytes); /* without */
+    write_all(second, bytes, size);
+    await(&f, AGENT_INPUT_sets_parked, 1);
+    write_all(first, bytes, size);
+    await(&f, AGENT_INPUT_flows_ipfix, gen_totals_all(gen).flows);
+    close(second);
+    await(&f, AGENT_INPUT_sets_missing, 1); /* what waited in the second waits no longer */
+    close(first);
+    await(&f, AGENT_INPUT_connections_peer, 2);
+
+    int third = connect_to(agent_listener_port(f.listener, 1), &ip);
+    write_all(third, bytes, size);
+    await(&f, AGENT_INPUT_sets_parked, 2);
+    close(third);
+    gen_destroy(gen);
+    fini(&f);
+}
+
+static void slow_and_silent_peers_stop_nobody(void **state)
+{
+    (void)state;
+    enum { SLOW = 4 };
+    struct agent_listen_conf conf = AGENT_LISTEN_DEFAULTS;
+    struct fixture f;
+    conf.tcp.most_connections = SLOW;
+    init(&f, conf, tcp_endpoints, 2);
+    struct gen *gen = ipfix_of(1);
+    struct weir_ip ip = gen_exporter_ip(0);
+    uint16_t port = agent_listener_port(f.listener, 1);
+    uint8_t bytes[GEN_DATAGRAM_BYTES];
+    int slow[SLOW];
+    for (int i = 0; i < SLOW; i++) {
+        slow[i] = connect_to(port, &ip);
+        write_all(slow[i], "\0\12\377\377 and then nothing", i == 0 ? 0 : 10); /* a message of 65,535 bytes */
+        await(&f, AGENT_INPUT_connections_opened, (uint64_t)i + 1);
+    }
+
+    int good = connect_to(port, &ip); /* the first of the silent ones makes room */
+    write_all(good, bytes, next_message(gen, 0, bytes));
+    await(&f, AGENT_INPUT_flows_ipfix, gen_totals_all(gen).flows);
+    assert_true(is_closed(slow[0]));
+    await(&f, AGENT_INPUT_connections_idle, 1);
+
+    int more[SLOW - 1];
+    for (int i = 0; i < SLOW - 1; i++) {
+        more[i] = connect_to(port, &ip);
+        write_all(more[i], "\0\12\0\20\0\0\0\0\0\0\0\0\0\0\0\1", 16); /* a message, though an empty one */
+        await(&f, AGENT_INPUT_datagrams_ipfix, (uint64_t)i + 2);
+    }
+    await(&f, AGENT_INPUT_unfinished_bytes, 30); /* of the slow ones, which are gone now */
+    int late = connect_to(port, &ip);            /* all others have spoken: nobody has to go */
+    assert_true(is_closed(late));
+    await(&f, AGENT_INPUT_connections_limit, 1);
+    write_all(good, bytes, next_message(gen, 0, bytes));
+    await(&f, AGENT_INPUT_flows_ipfix, gen_totals_all(gen).flows);
+
+    for (int i = 0; i < SLOW; i++)
+        close(slow[i]);
+    for (int i = 0; i < SLOW - 1; i++)
+        close(more[i]);
+    close(good);
+    close(late);
+    gen_destroy(gen);
+    fini(&f);
+}
+
+static void a_connection_without_a_message_for_too_long_is_closed(void **state)
+{
+    (void)state;
+    struct agent_listen_conf conf = AGENT_LISTEN_DEFAULTS;
+    struct fixture f;
+    conf.tcp.idle_ms = 1;
+    init(&f, conf, tcp_endpoints, 2);
+    struct weir_ip ip = gen_exporter_ip(0);
+    int fd = connect_to(agent_listener_port(f.listener, 1), &ip);
+    write_all(fd, "\0\12\0\100", 4);
+    assert_true(is_closed(fd));
+    await(&f, AGENT_INPUT_connections_idle, 1);
+    await(&f, AGENT_INPUT_unfinished_bytes, 4);
+    close(fd);
+    fini(&f);
+}
+
+static void who_speaks_no_ipfix_or_may_not_speak_is_hung_up_on(void **state)
+{
+    (void)state;
+    struct agent_listen_conf conf = AGENT_LISTEN_DEFAULTS;
+    struct weir_prefix allow;
+    struct fixture f;
+    assert_int_equal(weir_prefix_parse("127.0.1.0/28", &allow), 0);
+    conf.allow = &allow;
+    conf.allow_count = 1;
+    init(&f, conf, tcp_endpoints, 2);
+    struct weir_ip friend = gen_exporter_ip(0);
+    struct weir_ip stranger = friend;
+    stranger.bytes[14] = 9;
+    int fd = connect_to(agent_listener_port(f.listener, 1), &friend);
+    write_all(fd, "GET / HTTP/1.1\r\n\r\n", 18);
+    assert_true(is_closed(fd));
+    close(fd);
+    await(&f, AGENT_INPUT_connections_format, 1);
+    await(&f, AGENT_INPUT_unfinished_bytes, 18);
+    fd = connect_to(agent_listener_port(f.listener, 1), &stranger);
+    assert_true(is_closed(fd));
+    close(fd);
+    await(&f, AGENT_INPUT_connections_denied, 1);
+    agent_listener_stop(f.listener);
+
+    struct weir_buf page = WEIR_BUF_INIT;
+    agent_listener_page(f.listener, &page);
+    assert_non_null(strstr(weir_buf_cstr(&page), "\"sender\":\"127.0.1.1\",\"by_reason\":{\"version\":1}"));
+    assert_non_null(strstr(weir_buf_cstr(&page), "\"head\":\"474554202f20"));
+    weir_buf_fini(&page);
+    fini(&f);
 }
 
 int main(void)
@@ -270,6 +494,11 @@ int main(void)
         cmocka_unit_test(refused_datagrams_and_exporters_are_counted_and_the_rest_goes_on),
         cmocka_unit_test(what_the_kernel_drops_is_counted),
         cmocka_unit_test(a_port_that_is_taken_is_an_error_also_for_several_threads),
+        cmocka_unit_test(messages_over_tcp_come_out_whole_however_the_stream_is_cut),
+        cmocka_unit_test(templates_end_with_their_connection_and_are_no_one_else_s),
+        cmocka_unit_test(slow_and_silent_peers_stop_nobody),
+        cmocka_unit_test(a_connection_without_a_message_for_too_long_is_closed),
+        cmocka_unit_test(who_speaks_no_ipfix_or_may_not_speak_is_hung_up_on),
         cmocka_unit_test(endpoints_are_numeric_addresses_with_a_port),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,43 @@
+#include "agent/refusals.h"
+
+#include "common/base/hash.h"
+
+enum { WAYS = 4 }; /* places that an address may have */
+
+static int64_t last_ms(const struct agent_refused_of *of)
+{
+    const struct agent_refused *newest = agent_refused_example(of, 0);
+    return newest == NULL ? INT64_MIN : newest->at_ms;
+}
+
+/** The place of an address, made when new. */
+static struct agent_refused_of *place_of(struct agent_refusals *refusals, const struct weir_ip *ip)
+{
+    size_t sets = AGENT_REFUSALS_PLACES / WAYS;
+    struct agent_refused_of *set = &refusals->places[weir_hash64(ip, sizeof *ip, 0) % sets * WAYS];
+    struct agent_refused_of *oldest = &set[0];
+    for (int i = 0; i < WAYS; i++) {
+        if (set[i].total > 0 && weir_ip_equal(&set[i].ip, ip)) return &set[i];
+        if (last_ms(&set[i]) < last_ms(oldest)) oldest = &set[i];
+    }
+    if (oldest->total > 0) refusals->forgotten++;
+    *oldest = (struct agent_refused_of){.ip = *ip};
+    return oldest;
+}
+
+void agent_refusals_note(struct agent_refusals *refusals, const struct weir_ip *ip, struct agent_refused *refused,
+                         struct weir_view datagram)
+{
+    struct agent_refused_of *of = place_of(refusals, ip);
+    refused->size = (uint32_t)datagram.size;
+    refused->excerpt = (uint8_t)(datagram.size < AGENT_REFUSED_BYTES ? datagram.size : AGENT_REFUSED_BYTES);
+    if (refused->excerpt > 0) memcpy(refused->head, datagram.data, refused->excerpt);
+    of->last[of->total++ % AGENT_REFUSED_EXAMPLES] = *refused;
+    of->by[refused->refusal]++;
+}
+
+const struct agent_refused *agent_refused_example(const struct agent_refused_of *of, uint32_t back)
+{
+    if (back >= of->total || back >= AGENT_REFUSED_EXAMPLES) return NULL;
+    return &of->last[(of->total - 1 - back) % AGENT_REFUSED_EXAMPLES];
+}

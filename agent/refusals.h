@@ -1,0 +1,47 @@
+/**
+ * What was refused of whom, and the last examples of it: for people who ask why. A table of fixed size that a thread
+ * owns; when it is full, the address that was refused least recently gives way.
+ */
+#ifndef WEIR_AGENT_REFUSALS_H
+#define WEIR_AGENT_REFUSALS_H
+
+#include "agent/decode/count.h"
+
+enum {
+    AGENT_REFUSALS_PLACES = 256, /* addresses */
+    AGENT_REFUSED_EXAMPLES = 4,  /* of one address */
+    AGENT_REFUSED_BYTES = 64,    /* of one example */
+};
+
+/** A datagram or message that was refused. */
+struct agent_refused {
+    int64_t at_ms;
+    enum agent_refusal refusal; /* NONE: the allow-list does not name the sender */
+    enum agent_protocol protocol;
+    uint32_t size;
+    uint16_t port;   /* of the sender */
+    uint8_t excerpt; /* bytes of @head */
+    uint8_t head[AGENT_REFUSED_BYTES];
+};
+
+struct agent_refused_of {
+    struct weir_ip ip;
+    uint64_t total; /* 0: a free place */
+    uint64_t by[AGENT_REFUSAL_COUNT];
+    struct agent_refused last[AGENT_REFUSED_EXAMPLES]; /* example n of all stands at n % AGENT_REFUSED_EXAMPLES */
+};
+
+/** Zero it to begin. */
+struct agent_refusals {
+    struct agent_refused_of places[AGENT_REFUSALS_PLACES];
+    uint64_t forgotten; /* addresses that gave way */
+};
+
+/** Take note of a refusal; @refused->excerpt and head are filled in here, from @datagram. */
+void agent_refusals_note(struct agent_refusals *refusals, const struct weir_ip *ip, struct agent_refused *refused,
+                         struct weir_view datagram);
+
+/** The last examples of an address, newest first: the one @back (0 ..) before the newest, or NULL. */
+const struct agent_refused *agent_refused_example(const struct agent_refused_of *of, uint32_t back);
+
+#endif
