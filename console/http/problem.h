@@ -3,8 +3,8 @@
 #define WEIR_CONSOLE_HTTP_PROBLEM_H
 
 #include "common/flow/filter.h"
-#include "common/http/server.h"
 #include "common/flow/json_writer.h"
+#include "common/http/server.h"
 
 /* PROBLEM(id, status, type, title) */
 #define CONSOLE_PROBLEMS(PROBLEM)                                                             \

@@ -1,8 +1,8 @@
 #include "console/http/schema.h"
 
 #include "common/flow/filter.h"
-#include "common/flow/question.h"
 #include "common/flow/json_writer.h"
+#include "common/flow/question.h"
 #include "console/http/query.h"
 
 static const char *type_name(enum weir_dim_type type)
