@@ -21,6 +21,20 @@ static void key_ip(struct json_writer *json, const char *key, const struct weir_
     jsonw_key_text(json, key, weir_ip_format(ip, text));
 }
 
+/** What an sFlow agent's samples can be checked with: the rate by its pool, the volume by its interface counters. */
+static void print_samples(struct json_writer *json, const struct agent_sample_sums *sums)
+{
+    jsonw_key(json, "samples");
+    jsonw_begin_object(json);
+    jsonw_key_u64(json, "datagrams_lost", sums->datagrams_lost);
+    jsonw_key_u64(json, "dropped", sums->dropped);
+    jsonw_key_u64(json, "taken", sums->taken);
+    jsonw_key_u64(json, "pool", sums->pool);
+    jsonw_key_u64(json, "counted_octets", sums->counted_octets);
+    jsonw_key_u64(json, "sampled_octets", sums->sampled_octets);
+    jsonw_end_object(json);
+}
+
 static void print_exporter(struct json_writer *json, const struct agent_exporter_stat *stat)
 {
     jsonw_begin_object(json);
@@ -42,6 +56,7 @@ static void print_exporter(struct json_writer *json, const struct agent_exporter
     jsonw_key_u64(json, "undecodable", stat->loss.undecodable);
     jsonw_key_u64(json, "socket_drops", stat->loss.socket_drops);
     jsonw_end_object(json);
+    if (stat->protocol == WEIR_PROTOCOL_SFLOW5) print_samples(json, &stat->samples);
     jsonw_end_object(json);
 }
 

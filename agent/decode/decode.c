@@ -182,6 +182,7 @@ size_t agent_decoder_exporters(const struct agent_decoder *decoder, struct agent
                 .datagrams = domain->datagrams,
                 .flows = domain->flows,
                 .loss = domain->loss,
+                .samples = agent_samples_sums(domain),
                 .last_heard_ms = domain->heard_ms,
                 .last_export_ms = domain->export_ms,
             };

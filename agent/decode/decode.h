@@ -30,20 +30,24 @@ struct agent_decoder_conf {
     uint32_t most_samplers;                     /* of one exporter */
     size_t most_parked_bytes;                   /* data sets of all exporters that wait for their template */
     uint32_t parked_ms;                         /* how long one may wait */
+    uint32_t most_data_sources;                 /* of all sFlow agents */
+    uint32_t most_data_sources_each;            /* of one sub-agent */
     enum agent_tunnels tunnels;                 /* of sampled packets */
     bool sflow_by_sender;                       /* the exporter of sFlow: its sender, not the agent that it names */
     const struct agent_sampling_rule *sampling; /* lent for the decoder's life */
     size_t sampling_count;
 };
 
-#define AGENT_DECODER_DEFAULTS                                  \
-    ((struct agent_decoder_conf){.most_exporters = 4096,        \
-                                 .most_domains = 256,           \
-                                 .most_templates = 1024,        \
-                                 .most_templates_all = 16384,   \
-                                 .most_fields = 256,            \
-                                 .most_samplers = 256,          \
-                                 .most_parked_bytes = 4u << 20, \
+#define AGENT_DECODER_DEFAULTS                                   \
+    ((struct agent_decoder_conf){.most_exporters = 4096,         \
+                                 .most_domains = 256,            \
+                                 .most_templates = 1024,         \
+                                 .most_templates_all = 16384,    \
+                                 .most_fields = 256,             \
+                                 .most_samplers = 256,           \
+                                 .most_parked_bytes = 4u << 20,  \
+                                 .most_data_sources = 65536,     \
+                                 .most_data_sources_each = 4096, \
                                  .parked_ms = 300000})
 
 /**
@@ -92,6 +96,16 @@ void agent_decoder_socket_drops(struct agent_decoder *decoder, uint64_t datagram
 /** What was counted since the decoder was made. */
 const struct agent_decode_counts *agent_decoder_counts(const struct agent_decoder *decoder);
 
+/** What the samples of an sFlow agent can be checked against. */
+struct agent_sample_sums {
+    uint64_t datagrams_lost; /* by their numbers */
+    uint64_t taken;          /* flow samples, by their numbers */
+    uint64_t pool;           /* packets that these were chosen among: the true sampling is one in pool / taken */
+    uint64_t dropped;        /* samples that never left the exporter */
+    uint64_t counted_octets; /* by the interface counters, of interfaces that are sampled */
+    uint64_t sampled_octets; /* in the same time by their flow samples, scaled */
+};
+
 /** One (exporter, domain), for people. */
 struct agent_exporter_stat {
     struct weir_source source;
@@ -103,6 +117,7 @@ struct agent_exporter_stat {
     uint64_t datagrams;
     uint64_t flows;
     struct weir_loss loss; /* since the exporter was first heard */
+    struct agent_sample_sums samples;
     int64_t last_heard_ms;
     int64_t last_export_ms;
 };

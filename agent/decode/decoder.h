@@ -56,6 +56,7 @@ struct agent_domain {
     uint32_t template_count;
     uint32_t parked_count;
 
+    struct agent_samples *samples; /* sFlow, once heard */
     struct agent_sequence sequence;
     uint32_t uptime_ms; /* in the last datagram */
     int64_t boot_ms;    /* IPFIX: systemInitTimeMilliseconds from options; 0 unknown */
@@ -115,6 +116,7 @@ struct agent_decoder {
     uint32_t template_count;
     struct agent_link parked;
     size_t parked_bytes;
+    uint32_t data_source_count; /* of all domains */
 
     struct agent_spec *specs;                       /* most_fields: the template that is being read */
     uint16_t where[AGENT_OPS][AGENT_ROWS_VARIABLE]; /* the records of variable length that are being read */
@@ -154,9 +156,12 @@ void agent_domain_lose(struct agent_decoder *decoder, struct agent_domain *domai
 /** The count of the domain's datagrams begins anew: what is open in it is lost. */
 void agent_domain_restart(struct agent_decoder *decoder, struct agent_domain *domain);
 
-/** Account for a datagram's place in the sequence, and for the exporter's uptime (0: the protocol has none). */
-void agent_domain_order(struct agent_decoder *decoder, struct agent_domain *domain, const struct agent_order *order,
-                        const struct agent_clock *clock);
+/**
+ * Account for a datagram's place in the sequence, and for the exporter's uptime (0: the protocol has none). A restart
+ * seen by either is one.
+ */
+enum agent_arrival agent_domain_order(struct agent_decoder *decoder, struct agent_domain *domain,
+                                      const struct agent_order *order, const struct agent_clock *clock);
 
 /** Count gaps that stayed open for too long as lost. */
 void agent_domain_settle(struct agent_decoder *decoder, struct agent_domain *domain, int64_t now_ms);
@@ -258,6 +263,39 @@ enum agent_refusal agent_specs_netflow9(struct agent_decoder *decoder, struct ag
                                         struct weir_view body, bool options);
 enum agent_refusal agent_specs_ipfix(struct agent_decoder *decoder, struct agent_domain *domain, struct weir_view body,
                                      bool options);
+
+/* ---- samples.c: the data sources of sFlow agents ---- */
+
+/** What stands at the head of a sample. */
+struct agent_sample_head {
+    uint32_t sequence;
+    uint32_t source_type;
+    uint32_t source_index;
+    uint32_t pool;
+    uint32_t drops;
+};
+
+/** A datagram begins: @gap, its number says that some are missing before it; @restart: the agent began anew. */
+void agent_samples_datagram(struct agent_decoder *decoder, struct agent_domain *domain, bool gap, bool restart);
+
+/** A flow sample, a discarded packet, the octets of an interface. */
+void agent_samples_flow(struct agent_decoder *decoder, struct agent_domain *domain,
+                        const struct agent_sample_head *head, const struct weir_flow *flow, int64_t now_ms);
+void agent_samples_discard(struct agent_decoder *decoder, struct agent_domain *domain,
+                           const struct agent_sample_head *head, int64_t now_ms);
+void agent_samples_counters(struct agent_decoder *decoder, struct agent_domain *domain,
+                            const struct agent_sample_head *head, uint64_t in_octets, uint64_t out_octets);
+
+/** Count samples that were missing for too long as lost. */
+void agent_samples_settle(struct agent_decoder *decoder, struct agent_domain *domain, int64_t now_ms);
+
+/** @units more datagrams are lost; what they held is counted by the samples' own numbers. */
+void agent_samples_lose_datagrams(struct agent_decoder *decoder, struct agent_domain *domain, uint64_t units);
+
+struct agent_sample_sums agent_samples_sums(const struct agent_domain *domain);
+
+/** Counts what is missing as lost. */
+void agent_samples_destroy(struct agent_decoder *decoder, struct agent_domain *domain);
 
 /* ---- options.c ---- */
 

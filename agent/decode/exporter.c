@@ -161,17 +161,20 @@ void agent_domain_lose(struct agent_decoder *decoder, struct agent_domain *domai
     agent_gather_lose(domain->stream, loss);
 }
 
-/** Records in @units: v9 and sFlow number datagrams, each of which held so many records on average. */
+/** Records in @units: v9 numbers datagrams, each of which held so many records on average. */
 static uint64_t records_of(const struct agent_domain *domain, uint64_t units)
 {
-    bool numbers_datagrams = domain->protocol == AGENT_PROTOCOL_netflow9 || domain->protocol == AGENT_PROTOCOL_sflow5;
-    if (!numbers_datagrams || domain->datagrams == 0) return units;
+    if (domain->protocol != AGENT_PROTOCOL_netflow9 || domain->datagrams == 0) return units;
     return (units * domain->records + domain->datagrams / 2) / domain->datagrams;
 }
 
 static void lose_units(struct agent_decoder *decoder, struct agent_domain *domain, uint64_t units)
 {
     if (units == 0) return;
+    if (domain->samples != NULL) {
+        agent_samples_lose_datagrams(decoder, domain, units);
+        return;
+    }
     struct weir_loss loss = {.sequence_lost = records_of(domain, units)};
     agent_domain_lose(decoder, domain, &loss);
 }
@@ -194,6 +197,7 @@ void agent_domain_forget(struct agent_decoder *decoder, struct agent_domain *dom
     }
     if (domain->parked_count > 0) agent_park_give_up(decoder, domain);
     lose_units(decoder, domain, agent_sequence_restart(&domain->sequence));
+    agent_samples_destroy(decoder, domain);
     agent_gather_detach(decoder->gather, &domain->stream);
     struct agent_domain *other = agent_session_other(domain);
     if (other == NULL) agent_sampling_forget(domain);
@@ -227,25 +231,29 @@ static bool uptime_fell(uint32_t before_ms, uint32_t now_ms)
     return now_ms < before_ms && (int32_t)(now_ms - before_ms) < -REORDERED_MS;
 }
 
-void agent_domain_order(struct agent_decoder *decoder, struct agent_domain *domain, const struct agent_order *order,
-                        const struct agent_clock *clock)
+enum agent_arrival agent_domain_order(struct agent_decoder *decoder, struct agent_domain *domain,
+                                      const struct agent_order *order, const struct agent_clock *clock)
 {
     uint64_t lost = 0;
+    bool rebooted = false;
     if (clock->has_uptime) {
-        if (domain->sequence.known && uptime_fell(domain->uptime_ms, clock->uptime_ms)) {
+        rebooted = domain->sequence.known && uptime_fell(domain->uptime_ms, clock->uptime_ms);
+        if (rebooted) {
             lost += agent_sequence_restart(&domain->sequence);
             domain->sequence.newest = 0;
             agent_count(decoder, AGENT_INPUT_sequence_restarts, 1);
         }
         domain->uptime_ms = clock->uptime_ms;
     }
-    switch (agent_sequence_step(&domain->sequence, order, &lost)) {
+    enum agent_arrival arrival = agent_sequence_step(&domain->sequence, order, &lost);
+    switch (arrival) {
     case AGENT_ARRIVAL_IN_ORDER: break;
     case AGENT_ARRIVAL_LATE: agent_count(decoder, AGENT_INPUT_sequence_late, 1); break;
     case AGENT_ARRIVAL_DUPLICATE: agent_count(decoder, AGENT_INPUT_sequence_duplicate, 1); break;
     case AGENT_ARRIVAL_RESTART: agent_count(decoder, AGENT_INPUT_sequence_restarts, 1); break;
     }
     lose_units(decoder, domain, lost);
+    return rebooted ? AGENT_ARRIVAL_RESTART : arrival;
 }
 
 void agent_domain_restart(struct agent_decoder *decoder, struct agent_domain *domain)
@@ -257,6 +265,7 @@ void agent_domain_restart(struct agent_decoder *decoder, struct agent_domain *do
 void agent_domain_settle(struct agent_decoder *decoder, struct agent_domain *domain, int64_t now_ms)
 {
     if (domain->sequence.gap_count > 0) lose_units(decoder, domain, agent_sequence_settle(&domain->sequence, now_ms));
+    agent_samples_settle(decoder, domain, now_ms);
 }
 
 void agent_decoder_session_end(struct agent_decoder *decoder, const struct agent_peer *peer)

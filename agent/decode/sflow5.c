@@ -252,11 +252,22 @@ static uint32_t index_of(struct interface interface)
 static const uint64_t sample_columns =
     COLUMN(packets) | COLUMN(bytes) | COLUMN(if_in) | COLUMN(if_out) | COLUMN(start_ms) | COLUMN(end_ms);
 
-static bool read_flow_sample(struct weir_cursor *c, bool expanded, struct sample *sample)
+/** Where a sample comes from, as (type, index): in one word, or in two in expanded samples. */
+static void read_source(struct weir_cursor *c, bool expanded, struct agent_sample_head *head)
 {
-    weir_cursor_skip(c, expanded ? 12 : 8); /* sequence number, source */
+    uint32_t word = weir_cursor_u32(c);
+    head->source_type = expanded ? word : word >> 24;
+    head->source_index = expanded ? weir_cursor_u32(c) : word & 0xffffff;
+}
+
+static bool read_flow_sample(struct weir_cursor *c, bool expanded, struct agent_sample_head *head,
+                             struct sample *sample)
+{
+    head->sequence = weir_cursor_u32(c);
+    read_source(c, expanded, head);
     uint32_t rate = weir_cursor_u32(c);
-    weir_cursor_skip(c, 8); /* pool, drops */
+    head->pool = weir_cursor_u32(c);
+    head->drops = weir_cursor_u32(c);
     struct interface input = read_interface(c, expanded);
     struct interface output = read_interface(c, expanded);
     uint32_t records = weir_cursor_u32(c);
@@ -275,9 +286,11 @@ static bool read_flow_sample(struct weir_cursor *c, bool expanded, struct sample
 }
 
 /** Every discarded packet is told of, up to a limit of the exporter's: unsampled. */
-static bool read_discarded(struct weir_cursor *c, struct sample *sample)
+static bool read_discarded(struct weir_cursor *c, struct agent_sample_head *head, struct sample *sample)
 {
-    weir_cursor_skip(c, 16); /* sequence number, source of two words, drops */
+    head->sequence = weir_cursor_u32(c);
+    read_source(c, true, head);
+    head->drops = weir_cursor_u32(c);
     uint32_t input = weir_cursor_u32(c);
     uint32_t output = weir_cursor_u32(c);
     uint32_t reason = weir_cursor_u32(c);
@@ -293,10 +306,28 @@ static bool read_discarded(struct weir_cursor *c, struct sample *sample)
     return read_records(c, records, sample);
 }
 
-static bool read_sample(struct weir_cursor *c, uint32_t tag, struct sample *sample)
+/** The octets of the interface that a counter sample is about, if it holds them. False when a record runs past it. */
+static bool read_counters(struct agent_decoder *decoder, struct agent_domain *domain, struct weir_cursor *c,
+                          bool expanded)
 {
-    if (tag == SAMPLE_DISCARDED) return read_discarded(c, sample);
-    return read_flow_sample(c, tag == SAMPLE_FLOW_EXPANDED, sample);
+    enum { GENERIC = 1, BEFORE_IN_BYTES = 24, BETWEEN_BYTES = 24 };
+    struct agent_sample_head head = {.sequence = weir_cursor_u32(c)};
+    read_source(c, expanded, &head);
+    uint32_t records = weir_cursor_u32(c);
+    for (uint32_t i = 0; i < records; i++) {
+        uint32_t tag = weir_cursor_u32(c);
+        uint32_t bytes = weir_cursor_u32(c);
+        struct weir_cursor record = weir_cursor_sub(c, bytes);
+        if (c->ran_out) return false;
+        if (tag != GENERIC) continue;
+        weir_cursor_skip(&record, BEFORE_IN_BYTES); /* index, type, speed, duplex, status */
+        uint64_t in_octets = weir_cursor_u64(&record);
+        weir_cursor_skip(&record, BETWEEN_BYTES); /* packets, discards, errors */
+        uint64_t out_octets = weir_cursor_u64(&record);
+        bool known = in_octets != UINT64_MAX && out_octets != UINT64_MAX;
+        if (!record.ran_out && known) agent_samples_counters(decoder, domain, &head, in_octets, out_octets);
+    }
+    return !c->ran_out;
 }
 
 /** The sampling of a sample is its own, unless the operator knows better; discarded packets are all told of. */
@@ -309,6 +340,24 @@ static uint64_t set_sampling(struct agent_domain *domain, bool discarded, struct
     flow->sampling_origin = (uint8_t)rate.origin;
     if (!discarded) domain->last = rate;
     return COLUMN(sampling_one_in) | COLUMN(sampling_origin);
+}
+
+/** Read a flow sample or a discarded packet. False when a record runs past it; what was read before is there. */
+static bool read_sample(struct agent_decoder *decoder, struct agent_domain *domain, struct weir_cursor *c, uint32_t tag,
+                        struct sample *sample)
+{
+    struct agent_sample_head head = {0};
+    int64_t now_ms = sample->flow.end_ms;
+    bool discarded = tag == SAMPLE_DISCARDED;
+    bool whole =
+        discarded ? read_discarded(c, &head, sample) : read_flow_sample(c, tag == SAMPLE_FLOW_EXPANDED, &head, sample);
+    if (sample->columns == 0) return false; /* cut in its head */
+    sample->columns |= set_sampling(domain, discarded, &sample->flow);
+    if (discarded)
+        agent_samples_discard(decoder, domain, &head, now_ms);
+    else
+        agent_samples_flow(decoder, domain, &head, &sample->flow, now_ms);
+    return whole;
 }
 
 static enum agent_refusal decode_samples(struct agent_decoder *decoder, struct agent_domain *domain,
@@ -325,22 +374,26 @@ static enum agent_refusal decode_samples(struct agent_decoder *decoder, struct a
             refusal = AGENT_REFUSAL_truncated;
             break;
         }
-        if (tag == SAMPLE_COUNTERS || tag == SAMPLE_COUNTERS_EXPANDED) {
-            agent_count(decoder, AGENT_INPUT_samples_counter, 1);
-            continue;
-        }
-        if (tag != SAMPLE_FLOW && tag != SAMPLE_FLOW_EXPANDED && tag != SAMPLE_DISCARDED) {
-            agent_count(decoder, AGENT_INPUT_samples_unknown, 1);
-            continue;
-        }
         struct sample sample = {.flow = {.start_ms = note->received_ms, .end_ms = note->received_ms},
                                 .tunnels = decoder->conf.tunnels};
-        if (!read_sample(&body, tag, &sample)) refusal = AGENT_REFUSAL_record;
+        bool whole = true;
+        switch (tag) {
+        case SAMPLE_COUNTERS:
+        case SAMPLE_COUNTERS_EXPANDED:
+            agent_count(decoder, AGENT_INPUT_samples_counter, 1);
+            if (!read_counters(decoder, domain, &body, tag == SAMPLE_COUNTERS_EXPANDED)) refusal = AGENT_REFUSAL_record;
+            continue;
+        case SAMPLE_FLOW:
+        case SAMPLE_FLOW_EXPANDED:
+        case SAMPLE_DISCARDED: whole = read_sample(decoder, domain, &body, tag, &sample); break;
+        default: break;
+        }
+        if (!whole) refusal = AGENT_REFUSAL_record;
         if (!sample.has_packet) {
             agent_count(decoder, AGENT_INPUT_samples_unknown, 1);
             continue;
         }
-        columns |= sample.columns | set_sampling(domain, tag == SAMPLE_DISCARDED, &sample.flow);
+        columns |= sample.columns;
         decoder->flows[flows++] = sample.flow;
         if (flows == AGENT_FLOWS) {
             agent_flows_append(decoder, domain, decoder->flows, flows, columns, note);
@@ -387,9 +440,11 @@ enum agent_refusal agent_sflow5_decode(struct agent_decoder *decoder, const stru
     if (domain == NULL) return refusal;
 
     struct agent_gather_note note = {WEIR_PROTOCOL_SFLOW5, received_ms, 0}; /* it has no wall clock */
-    refusal = decode_samples(decoder, domain, &c, samples, &note);
     struct agent_order order = {.first = sequence, .units = 1, .clock = clock.uptime_ms, .now_ms = received_ms};
-    agent_domain_order(decoder, domain, &order, &clock);
+    bool gap = domain->sequence.known && (int32_t)(sequence - domain->sequence.next) > 0;
+    enum agent_arrival arrival = agent_domain_order(decoder, domain, &order, &clock);
+    agent_samples_datagram(decoder, domain, gap, arrival == AGENT_ARRIVAL_RESTART);
+    refusal = decode_samples(decoder, domain, &c, samples, &note);
     if (refusal != AGENT_REFUSAL_NONE) agent_domain_lose(decoder, domain, &(struct weir_loss){.undecodable = 1});
     return refusal;
 }

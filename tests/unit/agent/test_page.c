@@ -79,6 +79,7 @@ static void the_page_shows_exporters_and_refusals(void **state)
                                        .datagrams = 3,
                                        .flows = 9,
                                        .loss = {.sequence_lost = 2, .undecodable = 1},
+                                       .samples = {1, 10, 5120, 3, 1000, 990},
                                        .last_heard_ms = 1700000000000};
     struct agent_refusals *refusals = weir_calloc(1, sizeof *refusals);
     note(refusals, 2, AGENT_REFUSAL_short, 1700000001500, "\n\r");
@@ -89,7 +90,9 @@ static void the_page_shows_exporters_and_refusals(void **state)
         "{\"exporters\":[{\"exporter\":\"10.0.0.1\",\"domain\":7,\"sender\":\"10.0.0.2\",\"protocol\":\"sflow5\","
         "\"heard\":\"2023-11-14T22:13:20.000Z\",\"datagrams\":3,\"flows\":9,\"templates\":0,\"sampling\":512,"
         "\"sampling_origin\":\"record\",\"lost\":{\"sequence\":2,\"template_missing\":0,\"undecodable\":1,"
-        "\"socket_drops\":0}}],\"refused\":[{\"sender\":\"10.0.0.2\",\"by_reason\":{\"short\":1},\"last\":[{\"at\":"
+        "\"socket_drops\":0},\"samples\":{\"datagrams_lost\":1,\"dropped\":3,\"taken\":10,\"pool\":5120,"
+        "\"counted_octets\":1000,\"sampled_octets\":990}}],\"refused\":[{\"sender\":\"10.0.0.2\",\"by_reason\":{"
+        "\"short\":1},\"last\":[{\"at\":"
         "\"2023-11-14T22:13:21.500Z\",\"protocol\":\"ipfix\",\"reason\":\"short\",\"meaning\":\"shorter than the "
         "header of its protocol\",\"port\":4000,\"bytes\":2,\"head\":\"0a0d\"}]}]}\n");
     weir_buf_fini(&page);

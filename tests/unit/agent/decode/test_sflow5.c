@@ -457,6 +457,201 @@ static void the_operator_s_sampling_is_of_the_exporter_not_of_who_sent_for_it(vo
     assert_int_equal(input_flow(&input, 1).sampling_one_in, 7);
 }
 
+/* ---- the numbers of samples ---- */
+
+enum { START_MS = 1700000000 };
+
+/** A flow sample of interface @source; a discarded packet; the octets of an interface. */
+struct part {
+    uint32_t tag; /* 0: none */
+    uint32_t source;
+    uint32_t sequence;
+    uint32_t pool;  /* counters: octets in */
+    uint32_t drops; /* counters: octets out */
+};
+
+static void append_words(struct weir_buf *to, const uint32_t *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        weir_buf_u32be(to, words[i]);
+}
+
+static void append_part(struct weir_buf *to, const struct part *part)
+{
+    const uint32_t packet[] = {3, 32, 1000, 6, 0x0a000001, 0xc0000202, 54321, 443, 0x12, 0}; /* of 1,000 octets */
+    const uint32_t flow[] = {
+        1, 32 + sizeof packet, part->sequence, part->source, 100, part->pool, part->drops, part->source, 9, 1};
+    const uint32_t discard[] = {
+        5, 32 + sizeof packet, part->sequence, 0, part->source, part->drops, part->source, 0, 256, 1};
+    const uint32_t counters[] = {2,
+                                 108,
+                                 part->sequence,
+                                 part->source,
+                                 1,
+                                 1,
+                                 88,
+                                 part->source,
+                                 6,
+                                 0,
+                                 1000000000,
+                                 1,
+                                 3,
+                                 0,
+                                 part->pool,
+                                 1,
+                                 2,
+                                 3,
+                                 4,
+                                 5,
+                                 6,
+                                 0,
+                                 part->drops,
+                                 1,
+                                 2,
+                                 3,
+                                 4,
+                                 5,
+                                 6};
+    if (part->tag == 1) append_words(to, flow, sizeof flow / 4);
+    if (part->tag == 5) append_words(to, discard, sizeof discard / 4);
+    if (part->tag == 2) append_words(to, counters, sizeof counters / 4);
+    if (part->tag != 2) append_words(to, packet, sizeof packet / 4);
+}
+
+/** A datagram @sequence, sent and received @sequence seconds after the agent began. */
+static void take_parts(uint32_t sequence, const struct part *parts, size_t count)
+{
+    struct weir_buf datagram = WEIR_BUF_INIT;
+    const uint32_t head[] = {5, 1, 0xc0000209, 3, sequence, sequence * 1000, (uint32_t)count};
+    append_words(&datagram, head, sizeof head / 4);
+    for (size_t i = 0; i < count; i++)
+        append_part(&datagram, &parts[i]);
+    assert_int_equal(input_take(&input, weir_buf_view(&datagram), START_MS + (int64_t)sequence * 1000),
+                     AGENT_REFUSAL_NONE);
+    weir_buf_fini(&datagram);
+}
+
+#define TAKE(sequence, ...)                                        \
+    do {                                                           \
+        const struct part parts[] = {__VA_ARGS__};                 \
+        take_parts(sequence, parts, sizeof parts / sizeof *parts); \
+    } while (0)
+#define FLOW(source, sequence)                 \
+    {                                          \
+        1, source, sequence, (sequence)*100, 0 \
+    }
+
+/** Long after everything: what is missing is lost. */
+static struct agent_exporter_stat settled(void)
+{
+    struct agent_exporter_stat stat;
+    agent_decoder_tick(input.decoder, START_MS + 10000000);
+    assert_int_equal(agent_decoder_exporters(input.decoder, &stat, 1), 1);
+    return stat;
+}
+
+static void lost_samples_are_counted_by_the_numbers_of_their_source(void **state)
+{
+    (void)state;
+    TAKE(1, FLOW(1, 10), FLOW(2, 500));
+    TAKE(2, FLOW(1, 11));
+    /* lost: FLOW(1, 12), FLOW(1, 13), FLOW(2, 501), a discarded packet, and counters */
+    TAKE(4, FLOW(1, 14), {5, 1, 7, 0, 0});
+    TAKE(5, FLOW(2, 502), {5, 1, 8, 0, 0});
+    TAKE(6, FLOW(3, 1)); /* a new source has lost nothing */
+    struct agent_exporter_stat stat = settled();
+    assert_int_equal(stat.loss.sequence_lost, 3);
+    assert_int_equal(stat.samples.datagrams_lost, 1);
+    assert_int_equal(stat.samples.dropped, 0);
+    input_flush(&input);
+    assert_int_equal(input.loss.sequence_lost, 3); /* they travel with the flows */
+}
+
+static void a_lost_datagram_of_counters_costs_no_flow(void **state)
+{
+    (void)state;
+    TAKE(1, FLOW(1, 10), FLOW(2, 500));
+    TAKE(3, FLOW(1, 11), FLOW(2, 501));
+    struct agent_exporter_stat stat = settled();
+    assert_int_equal(stat.loss.sequence_lost, 0);
+    assert_int_equal(stat.samples.datagrams_lost, 1);
+}
+
+static void samples_out_of_order_or_twice_are_not_lost(void **state)
+{
+    (void)state;
+    TAKE(1, FLOW(1, 0xfffffffe));
+    TAKE(3, FLOW(1, 0), FLOW(1, 1)); /* and their numbers wrap */
+    TAKE(2, FLOW(1, 0xffffffff));
+    TAKE(2, FLOW(1, 0xffffffff));
+    TAKE(4, FLOW(1, 2));
+    struct agent_exporter_stat stat = settled();
+    assert_int_equal(stat.loss.sequence_lost, 0);
+    assert_int_equal(stat.samples.dropped, 0);
+    assert_int_equal(stat.samples.datagrams_lost, 0);
+}
+
+static void samples_that_the_exporter_dropped_are_counted_apart(void **state)
+{
+    (void)state;
+    TAKE(1, FLOW(1, 10), {5, 1, 3, 0, 5});
+    TAKE(2, FLOW(1, 13));                          /* two between them, and no datagram is missing */
+    TAKE(3, {1, 1, 14, 1400, 4}, {5, 1, 4, 0, 8}); /* four that it counted, and three */
+    struct agent_exporter_stat stat = settled();
+    assert_int_equal(stat.loss.sequence_lost, 0);
+    assert_int_equal(stat.samples.dropped, 9);
+    assert_int_equal(INPUT_COUNT(&input, samples_dropped), 9);
+}
+
+static void an_agent_that_begins_anew_has_lost_nothing_by_it(void **state)
+{
+    (void)state;
+    TAKE(100000, FLOW(1, 70000), FLOW(2, 900));
+    TAKE(1, FLOW(1, 40), FLOW(2, 950)); /* uptime and numbers fell */
+    TAKE(2, FLOW(1, 41), FLOW(2, 951));
+    struct agent_exporter_stat stat = settled();
+    assert_int_equal(stat.loss.sequence_lost, 0);
+    assert_int_equal(stat.samples.dropped, 0);
+    assert_int_equal(stat.samples.datagrams_lost, 0);
+    assert_int_equal(INPUT_COUNT(&input, sequence_restarts), 1);
+}
+
+static void samples_can_be_checked_against_their_pool_and_the_interface_s_counters(void **state)
+{
+    (void)state;
+    TAKE(1, {2, 1, 1, 5000, 7000}, {2, 2, 1, 1, 1}, FLOW(1, 10));
+    TAKE(2, {1, 1, 11, 1200, 0}, {1, 1, 12, 1320, 0});       /* each sample stands for 100 packets of 1,000 octets */
+    TAKE(3, {2, 1, 2, 305000, 9000}, {2, 2, 2, 1000, 1000}); /* interface 2 has no samples */
+    TAKE(4, {2, 1, 3, 4000, 9000}, {1, 1, 13, 1400, 0});     /* its counters began anew */
+    TAKE(5, {2, 1, 4, 104500, 9000});
+    struct agent_exporter_stat stat = settled();
+    assert_int_equal(stat.samples.taken, 3);
+    assert_int_equal(stat.samples.pool, 400);
+    assert_int_equal(stat.samples.counted_octets, 300000 + 100500);
+    assert_int_equal(stat.samples.sampled_octets, 3 * 100000 + 100000);
+}
+
+static int set_up_few_sources(void **state)
+{
+    (void)state;
+    struct agent_decoder_conf conf = AGENT_DECODER_DEFAULTS;
+    conf.most_data_sources = 20;
+    conf.most_data_sources_each = 8;
+    input_init(&input, &conf);
+    return 0;
+}
+
+static void made_up_data_sources_fill_no_memory_and_their_samples_still_count(void **state)
+{
+    (void)state;
+    for (uint32_t i = 1; i <= 1000; i++)
+        TAKE(i, FLOW(i, 1));
+    assert_int_equal(input_flush(&input), 1000);
+    assert_int_equal(INPUT_COUNT(&input, data_sources_ignored), 992);
+    TAKE(1002, FLOW(1, 4)); /* the first ones are still followed */
+    assert_int_equal(settled().loss.sequence_lost, 2);
+}
+
 static void counter_samples_and_strangers_are_counted_and_skipped(void **state)
 {
     (void)state;
@@ -528,6 +723,13 @@ int main(void)
         TEST(an_address_that_every_host_has_names_nobody),
         TEST_WITH(the_operator_can_name_exporters_by_their_sender, set_up_by_sender),
         TEST_WITH(the_operator_s_sampling_is_of_the_exporter_not_of_who_sent_for_it, set_up_sampling),
+        TEST(lost_samples_are_counted_by_the_numbers_of_their_source),
+        TEST(a_lost_datagram_of_counters_costs_no_flow),
+        TEST(samples_out_of_order_or_twice_are_not_lost),
+        TEST(samples_that_the_exporter_dropped_are_counted_apart),
+        TEST(an_agent_that_begins_anew_has_lost_nothing_by_it),
+        TEST(samples_can_be_checked_against_their_pool_and_the_interface_s_counters),
+        TEST_WITH(made_up_data_sources_fill_no_memory_and_their_samples_still_count, set_up_few_sources),
         TEST(switch_router_and_gateway_records_fill_in_the_rest),
         TEST(an_expanded_sample_of_sampled_ipv4_to_nowhere),
         TEST(counter_samples_and_strangers_are_counted_and_skipped),
