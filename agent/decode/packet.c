@@ -28,16 +28,14 @@ enum layer {
 #define COLUMN(field) (1ull << WEIR_FIELD_##field)
 
 static const uint64_t ip_columns = COLUMN(src_ip) | COLUMN(dst_ip) | COLUMN(proto) | COLUMN(tos);
+static const uint64_t packet_columns = COLUMN(src_ip) | COLUMN(dst_ip) | COLUMN(proto) | COLUMN(tos) |
+                                       COLUMN(src_port) | COLUMN(dst_port) | COLUMN(tcp_flags) | COLUMN(icmp_type_code);
 
 /** A packet that is being read. */
 struct packet {
     struct weir_cursor c;
     struct weir_flow *flow;
     uint64_t columns;
-    enum agent_tunnels wanted;
-    uint32_t tunnels; /* entered */
-    struct weir_flow outer;
-    uint64_t outer_columns;
 };
 
 static uint64_t load_mac(const uint8_t *at)
@@ -253,22 +251,7 @@ static enum layer read_geneve(struct packet *p)
     return version_options >> 6 == 0 ? layer_of_ethertype(type) : LAYER_END;
 }
 
-/** May what follows be read in place of what was read? It is on trial until its addresses are known. */
-static bool enter_tunnel(struct packet *p)
-{
-    if (p->wanted != AGENT_TUNNELS_INNER || p->tunnels == TUNNELS_MOST) return false;
-    p->tunnels++;
-    p->outer = *p->flow;
-    p->outer_columns = p->columns;
-    struct weir_flow *flow = p->flow;
-    flow->src_ip = flow->dst_ip = (struct weir_ip){{0}};
-    flow->src_port = flow->dst_port = flow->tcp_flags = flow->icmp_type_code = 0;
-    flow->proto = flow->tos = 0;
-    p->columns &= ~(ip_columns | COLUMN(src_port) | COLUMN(dst_port) | COLUMN(tcp_flags) | COLUMN(icmp_type_code));
-    return true;
-}
-
-static enum layer read_layer(struct packet *p, enum layer layer)
+static inline enum layer read_layer(struct packet *p, enum layer layer)
 {
     switch (layer) {
     case LAYER_ETHERNET: return read_ethernet(p);
@@ -276,16 +259,21 @@ static enum layer read_layer(struct packet *p, enum layer layer)
     case LAYER_MPLS: return read_mpls(p);
     case LAYER_IPV4: return read_ipv4(p);
     case LAYER_IPV6: return read_ipv6(p);
-    case LAYER_TRANSPORT: {
-        enum layer next = read_transport(p);
-        return next == LAYER_END || enter_tunnel(p) ? next : LAYER_END;
-    }
+    case LAYER_TRANSPORT: return read_transport(p);
     case LAYER_GRE: return read_gre(p);
     case LAYER_VXLAN: return read_vxlan(p);
     case LAYER_GENEVE: return read_geneve(p);
     case LAYER_END: break;
     }
     return LAYER_END;
+}
+
+/** Forget what was read of a packet but for the frame that it came in: what it carries is to be the flow. */
+static void forget_packet(struct weir_flow *flow)
+{
+    flow->src_ip = flow->dst_ip = (struct weir_ip){{0}};
+    flow->src_port = flow->dst_port = flow->tcp_flags = flow->icmp_type_code = 0;
+    flow->proto = flow->tos = 0;
 }
 
 static enum layer layer_of_link(enum agent_link_layer link)
@@ -301,21 +289,27 @@ static enum layer layer_of_link(enum agent_link_layer link)
     return LAYER_END;
 }
 
-/* Every layer but the transport takes bytes, and the transport comes after one that did: the loop ends. */
+/* Every layer but the transport takes bytes, and the transport comes after one that did; without any it is the end. */
 uint64_t agent_packet_read(enum agent_link_layer link, struct weir_view bytes, enum agent_tunnels tunnels,
                            struct weir_flow *flow)
 {
-    struct packet p;
-    p.c = weir_cursor_of(bytes);
-    p.flow = flow;
-    p.columns = 0;
-    p.wanted = tunnels;
-    p.tunnels = 0;
-    for (enum layer layer = layer_of_link(link); layer != LAYER_END && !p.c.ran_out;)
+    struct packet p = {.c = weir_cursor_of(bytes), .flow = flow};
+    struct weir_flow outer;
+    uint64_t outer_columns = 0;
+    int entered = 0;
+    enum layer layer = layer_of_link(link);
+    while (layer != LAYER_END) {
+        bool in_tunnel = layer == LAYER_TRANSPORT;
         layer = read_layer(&p, layer);
-    if (p.tunnels > 0 && (p.columns & COLUMN(src_ip)) == 0) {
-        *flow = p.outer;
-        p.columns = p.outer_columns;
+        if (!in_tunnel || layer == LAYER_END) continue;
+        if (tunnels == AGENT_TUNNELS_OUTER || entered == TUNNELS_MOST) break;
+        entered++;
+        outer = *flow;
+        outer_columns = p.columns;
+        p.columns &= ~packet_columns;
+        forget_packet(flow);
     }
-    return p.columns;
+    if (entered == 0 || (p.columns & COLUMN(src_ip)) != 0) return p.columns;
+    *flow = outer; /* what it carries cannot be read */
+    return outer_columns;
 }

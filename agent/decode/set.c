@@ -91,20 +91,25 @@ enum agent_refusal agent_set_decode(struct agent_decoder *decoder, struct agent_
     return AGENT_REFUSAL_NONE;
 }
 
-/** Copy one field of all flows into a column. */
+/** Copy one field of all flows into a column; @width is known where this is expanded, so that each copy is one move. */
+static inline __attribute__((always_inline)) void copy_values(uint8_t *to, const uint8_t *from, size_t width,
+                                                              uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        memcpy(to + i * width, from + i * sizeof(struct weir_flow), width);
+}
+
 static void copy_column(struct weir_batch *batch, enum weir_field field, const struct weir_flow *flows, uint32_t count)
 {
     const struct weir_field_info *info = &weir_fields[field];
     uint8_t *to = (uint8_t *)weir_batch_touch(batch, field) + (size_t)batch->count * info->width;
     const uint8_t *from = (const uint8_t *)flows + info->at;
-    for (uint32_t i = 0; i < count; i++, from += sizeof *flows, to += info->width) {
-        switch (info->width) {
-        case 1: *to = *from; break;
-        case 2: memcpy(to, from, 2); break;
-        case 4: memcpy(to, from, 4); break;
-        case 8: memcpy(to, from, 8); break;
-        default: memcpy(to, from, sizeof(struct weir_ip)); break;
-        }
+    switch (info->width) {
+    case 1: copy_values(to, from, 1, count); break;
+    case 2: copy_values(to, from, 2, count); break;
+    case 4: copy_values(to, from, 4, count); break;
+    case 8: copy_values(to, from, 8, count); break;
+    default: copy_values(to, from, sizeof(struct weir_ip), count); break;
     }
 }
 
