@@ -1,6 +1,7 @@
 /**
  * Every decoder with whatever bytes: the input is a row of datagrams, each behind its length in two bytes, so that
- * templates and the data after them are reached. The first byte of the input chooses small limits.
+ * templates and the data after them are reached. The first byte of the input chooses small limits, and which flow of
+ * a tunnel.
  *
  * Beyond memory errors it checks the ledger: flows decoded = flows handed over + dropped.
  */
@@ -22,7 +23,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         conf.most_templates_all = 4;
         conf.most_samplers = 2;
         conf.most_parked_bytes = 512;
+        conf.most_data_sources = 3;
+        conf.most_data_sources_each = 2;
     }
+    if ((data[0] & 2) != 0) conf.tunnels = AGENT_TUNNELS_INNER;
     struct input input;
     input_init(&input, &conf);
 
