@@ -249,6 +249,13 @@ static uint32_t index_of(struct interface interface)
     return interface.format != INTERFACE_SINGLE || internal ? 0 : interface.value;
 }
 
+static void set_dropped(struct sample *sample, uint32_t reason)
+{
+    sample->flow->forwarding_status = dropped_status(reason);
+    sample->flow->drop_reason = reason < UINT16_MAX ? (uint16_t)reason : UINT16_MAX;
+    sample->columns |= COLUMN(forwarding_status) | COLUMN(drop_reason);
+}
+
 static const uint64_t sample_columns =
     COLUMN(packets) | COLUMN(bytes) | COLUMN(if_in) | COLUMN(if_out) | COLUMN(start_ms) | COLUMN(end_ms);
 
@@ -279,8 +286,7 @@ static bool read_flow_sample(struct weir_cursor *c, bool expanded, struct agent_
     sample->flow->sampling_one_in = rate;
     sample->columns = sample_columns;
     if (output.format == INTERFACE_DISCARDED) {
-        sample->flow->forwarding_status = dropped_status(output.value);
-        sample->columns |= COLUMN(forwarding_status);
+        set_dropped(sample, output.value);
     }
     return read_records(*c, records, sample);
 }
@@ -301,8 +307,8 @@ static bool read_discarded(struct weir_cursor *c, struct agent_sample_head *head
     sample->flow->if_in = input;
     sample->flow->if_out = output;
     sample->flow->sampling_one_in = 1;
-    sample->flow->forwarding_status = dropped_status(reason);
-    sample->columns = sample_columns | COLUMN(forwarding_status);
+    sample->columns = sample_columns;
+    set_dropped(sample, reason);
     return read_records(*c, records, sample);
 }
 

@@ -318,11 +318,16 @@ static void interfaces_that_are_none_are_not_given_a_number(void **state)
         const char *output;
         uint32_t if_out;
         uint8_t status;
+        uint16_t reason;
     } cases[] = {
-        {"00000007", 7, 0},   {"3fffffff", 0, 0},   {"80000003", 0, 0},   /* index, the device itself, three of them */
-        {"40000100", 0, 128}, {"40000000", 0, 131}, {"4000000d", 0, 129}, /* unknown, net unreachable, prohibited */
-        {"40000101", 0, 137}, {"40000102", 0, 130}, {"40000104", 0, 139}, /* TTL, ACL, RED */
-        {"40000105", 0, 138}, {"40000004", 0, 133}, {"4000ffff", 0, 128}, /* shaped, too big, not known to us */
+        {"00000007", 7, 0},          {"3fffffff", 0, 0},
+        {"80000003", 0, 0}, /* index, the device itself, three of them */
+        {"40000100", 0, 128, 256},   {"40000000", 0, 131, 0},
+        {"4000000d", 0, 129, 13}, /* unknown, net unreachable, prohibited */
+        {"40000101", 0, 137, 257},   {"40000102", 0, 130, 258},
+        {"40000104", 0, 139, 260}, /* TTL, ACL, RED */
+        {"40000105", 0, 138, 261},   {"40000004", 0, 133, 4},
+        {"4000ffff", 0, 128, 65535}, /* shaped, too big, not known to us */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char hex[600];
@@ -336,6 +341,7 @@ static void interfaces_that_are_none_are_not_given_a_number(void **state)
         assert_int_equal(flow.if_in, 1);
         assert_int_equal(flow.if_out, cases[i].if_out);
         assert_int_equal(flow.forwarding_status, cases[i].status);
+        assert_int_equal(flow.drop_reason, cases[i].reason);
     }
 }
 
@@ -353,6 +359,7 @@ static void a_discarded_packet_is_a_flow_with_its_reason(void **state)
     assert_int_equal(flow.if_in, 3);
     assert_int_equal(flow.if_out, 7);
     assert_int_equal(flow.forwarding_status, 130); /* dropped by an access list */
+    assert_int_equal(flow.drop_reason, 258);
     assert_int_equal(flow.sampling_one_in, 1);
     assert_int_equal(flow.sampling_origin, WEIR_SAMPLING_RECORD);
     assert_int_equal(flow.dst_port, 443);
