@@ -122,13 +122,16 @@ struct origin {
     int64_t received_ms;
 };
 
-static void note_refused(struct worker *worker, const struct origin *from, enum agent_refusal refusal,
+/** Take note of a refusal. Returns whether the sender has few of them, less than its share of the capture a second. */
+static bool note_refused(struct worker *worker, const struct origin *from, enum agent_refusal refusal,
                          struct weir_view bytes)
 {
     struct agent_refused refused = {
         .at_ms = from->received_ms, .refusal = refusal, .protocol = agent_protocol_of(bytes), .port = from->port};
-    agent_refusals_note(worker->refused, &from->peer.ip, &refused, bytes);
+    const struct agent_refused_of *of = agent_refusals_note(worker->refused, &from->peer.ip, &refused, bytes);
+    const struct agent_refused *before = agent_refused_example(of, AGENT_REFUSED_EXAMPLES - 1);
     worker->refused_more = true;
+    return before == NULL || from->received_ms - before->at_ms >= 1000;
 }
 
 static void deny(struct worker *worker, const struct origin *from, struct weir_view bytes)
@@ -142,7 +145,7 @@ static void refuse(struct worker *worker, const struct origin *from, enum agent_
 {
     const struct agent_listener *listener = worker->listener;
     const struct agent_endpoint *endpoint = &listener->endpoints[from->endpoint];
-    note_refused(worker, from, refusal, bytes);
+    bool few = note_refused(worker, from, refusal, bytes);
     log_refused(worker, &from->peer.ip, agent_refusal_name(refusal), agent_refusal_text(refusal), bytes.size);
     if (listener->conf.ring == NULL) return;
     const struct agent_ring_note note = {.from = from->peer.ip,
@@ -150,7 +153,7 @@ static void refuse(struct worker *worker, const struct origin *from, enum agent_
                                          .from_port = from->port,
                                          .to_port = agent_endpoint_port(endpoint),
                                          .received_ms = from->received_ms};
-    worker->captured[agent_ring_offer(listener->conf.ring, &note, bytes)]++;
+    worker->captured[few && agent_ring_offer(listener->conf.ring, &note, bytes)]++;
 }
 
 static void decode(struct worker *worker, const struct origin *from, struct weir_view bytes)

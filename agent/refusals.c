@@ -25,8 +25,8 @@ static struct agent_refused_of *place_of(struct agent_refusals *refusals, const 
     return oldest;
 }
 
-void agent_refusals_note(struct agent_refusals *refusals, const struct weir_ip *ip, struct agent_refused *refused,
-                         struct weir_view datagram)
+const struct agent_refused_of *agent_refusals_note(struct agent_refusals *refusals, const struct weir_ip *ip,
+                                                   struct agent_refused *refused, struct weir_view datagram)
 {
     struct agent_refused_of *of = place_of(refusals, ip);
     refused->size = (uint32_t)datagram.size;
@@ -34,6 +34,7 @@ void agent_refusals_note(struct agent_refusals *refusals, const struct weir_ip *
     if (refused->excerpt > 0) memcpy(refused->head, datagram.data, refused->excerpt);
     of->last[of->total++ % AGENT_REFUSED_EXAMPLES] = *refused;
     of->by[refused->refusal]++;
+    return of;
 }
 
 const struct agent_refused *agent_refused_example(const struct agent_refused_of *of, uint32_t back)

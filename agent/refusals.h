@@ -37,9 +37,12 @@ struct agent_refusals {
     uint64_t forgotten; /* addresses that gave way */
 };
 
-/** Take note of a refusal; @refused->excerpt and head are filled in here, from @datagram. */
-void agent_refusals_note(struct agent_refusals *refusals, const struct weir_ip *ip, struct agent_refused *refused,
-                         struct weir_view datagram);
+/**
+ * Take note of a refusal; @refused->excerpt and head are filled in here, from @datagram. Returns all that is known of
+ * the address, valid until the next note.
+ */
+const struct agent_refused_of *agent_refusals_note(struct agent_refusals *refusals, const struct weir_ip *ip,
+                                                   struct agent_refused *refused, struct weir_view datagram);
 
 /** The last examples of an address, newest first: the one @back (0 ..) before the newest, or NULL. */
 const struct agent_refused *agent_refused_example(const struct agent_refused_of *of, uint32_t back);

@@ -3,6 +3,7 @@
 #include "agent/udp.h"
 #include "common/base/clock.h"
 #include "tests/bench/gen/gen.h"
+#include "tests/support/folder.h"
 
 #include "tests/support/cmocka.h"
 
@@ -270,6 +271,45 @@ static void endpoints_are_numeric_addresses_with_a_port(void **state)
     assert_string_equal(agent_endpoint_text(&endpoint, text), "tcp://[2001:db8::1]:4739");
 }
 
+static void a_flood_of_one_sender_leaves_room_in_the_capture_for_others(void **state)
+{
+    (void)state;
+    enum { FLOOD = 500 };
+    static const char *const endpoints[] = {"127.0.0.1:0"};
+    struct agent_listen_conf conf = AGENT_LISTEN_DEFAULTS;
+    struct weir_why why = {""};
+    struct fixture f;
+    char folder[FOLDER_BYTES];
+    make_folder(folder);
+    assert_int_equal(agent_ring_create(folder, AGENT_RING_LEAST_BYTES, &conf.ring, &why), 0);
+    init(&f, conf, endpoints, 1);
+    struct weir_ip loud = gen_exporter_ip(0);
+    struct weir_ip quiet = gen_exporter_ip(1);
+    int64_t began_mono_ms = weir_mono_ms();
+    for (int i = 0; i < FLOOD; i++)
+        send_to(agent_listener_port(f.listener, 0), &loud, "garbage", 7);
+    await(&f, AGENT_INPUT_refused_unknown_version, FLOOD);
+    send_to(agent_listener_port(f.listener, 0), &quiet, "garbage", 7);
+    await(&f, AGENT_INPUT_refused_unknown_version, FLOOD + 1);
+    agent_listener_stop(f.listener);
+    uint64_t kept = weir_metrics_get(&f.metrics, AGENT_INPUT_captured);
+    assert_int_equal(kept + weir_metrics_get(&f.metrics, AGENT_INPUT_captured_not), FLOOD + 1);
+    assert_true(kept >= 2 && kept <= 4 + 3 * (uint64_t)((weir_mono_ms() - began_mono_ms) / 1000));
+
+    char path[FOLDER_BYTES + 32];
+    snprintf(path, sizeof path, "%s/undecodable.pcap", folder);
+    agent_ring_destroy(conf.ring);
+    fini(&f);
+    uint8_t bytes[4096];
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    size_t size = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
+    assert_true(size > 24 + 16 + 12 + 20);
+    assert_memory_equal(bytes + size - 15 - 8, quiet.bytes + 12, 4); /* the source of the last record */
+    remove_folder(folder);
+}
+
 /* ---- TCP ---- */
 
 /** Connect from @from to the IPv4 loopback. */
@@ -494,6 +534,7 @@ int main(void)
         cmocka_unit_test(refused_datagrams_and_exporters_are_counted_and_the_rest_goes_on),
         cmocka_unit_test(what_the_kernel_drops_is_counted),
         cmocka_unit_test(a_port_that_is_taken_is_an_error_also_for_several_threads),
+        cmocka_unit_test(a_flood_of_one_sender_leaves_room_in_the_capture_for_others),
         cmocka_unit_test(messages_over_tcp_come_out_whole_however_the_stream_is_cut),
         cmocka_unit_test(templates_end_with_their_connection_and_are_no_one_else_s),
         cmocka_unit_test(slow_and_silent_peers_stop_nobody),
