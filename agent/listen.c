@@ -203,7 +203,12 @@ static void linger(struct worker *worker, int burst)
 
 static bool tcp_allows(void *ctx, const struct weir_ip *ip)
 {
-    return allowed(ctx, ip);
+    struct worker *worker = ctx;
+    const struct origin from = {.peer = {.ip = *ip}, .received_ms = weir_wall_ms()};
+    if (allowed(worker, ip)) return true;
+    note_refused(worker, &from, AGENT_REFUSAL_NONE, (struct weir_view){0});
+    log_refused(worker, ip, "exporter", "the allow-list does not name this exporter", 0);
+    return false;
 }
 
 static struct origin tcp_origin(const struct agent_tcp_peer *peer)

@@ -522,6 +522,7 @@ static void who_speaks_no_ipfix_or_may_not_speak_is_hung_up_on(void **state)
     agent_listener_page(f.listener, &page);
     assert_non_null(strstr(weir_buf_cstr(&page), "\"sender\":\"127.0.1.1\",\"by_reason\":{\"version\":1}"));
     assert_non_null(strstr(weir_buf_cstr(&page), "\"head\":\"474554202f20"));
+    assert_non_null(strstr(weir_buf_cstr(&page), "\"sender\":\"127.0.9.1\",\"by_reason\":{\"denied\":1}"));
     weir_buf_fini(&page);
     fini(&f);
 }
