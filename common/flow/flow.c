@@ -52,6 +52,10 @@ const char *weir_protocol_name(enum weir_protocol protocol)
     case WEIR_PROTOCOL_NETFLOW9: return "netflow9";
     case WEIR_PROTOCOL_IPFIX: return "ipfix";
     case WEIR_PROTOCOL_SFLOW5: return "sflow5";
+    case WEIR_PROTOCOL_AWS: return "aws";
+    case WEIR_PROTOCOL_AZURE: return "azure";
+    case WEIR_PROTOCOL_GCP: return "gcp";
+    case WEIR_PROTOCOL_ZEEK: return "zeek";
     case WEIR_PROTOCOL_UNKNOWN: break;
     }
     return "unknown";

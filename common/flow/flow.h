@@ -62,9 +62,13 @@ enum weir_protocol {
     WEIR_PROTOCOL_NETFLOW9 = 9,
     WEIR_PROTOCOL_IPFIX = 10,
     WEIR_PROTOCOL_SFLOW5 = 105,
+    WEIR_PROTOCOL_AWS = 201, /* flow logs: agent/feed */
+    WEIR_PROTOCOL_AZURE = 202,
+    WEIR_PROTOCOL_GCP = 203,
+    WEIR_PROTOCOL_ZEEK = 204,
 };
 
-/** "netflow5", "netflow9", "ipfix", "sflow5" or "unknown". Static memory. */
+/** "netflow5", "netflow9", "ipfix", "sflow5", "aws" ... or "unknown". Static memory. */
 const char *weir_protocol_name(enum weir_protocol protocol);
 
 /**

@@ -1,0 +1,88 @@
+#include "agent/feed/columns.h"
+
+#include "common/base/err.h"
+
+char feed_columns_separator(struct weir_view line)
+{
+    if (line.size > 0 && memchr(line.data, ',', line.size) != NULL) return ',';
+    if (line.size > 0 && memchr(line.data, '\t', line.size) != NULL) return '\t';
+    return ' ';
+}
+
+bool feed_columns_next(struct weir_view *line, char separator, struct weir_view *word)
+{
+    if (line->data == NULL) return false;
+    if (separator == ' ') {
+        while (line->size > 0 && *line->data == ' ')
+            *line = weir_view_of(line->data + 1, line->size - 1);
+        if (line->size == 0) return false;
+    }
+    const uint8_t *end = line->size > 0 ? memchr(line->data, separator, line->size) : NULL;
+    size_t size = end == NULL ? line->size : (size_t)(end - line->data);
+    *word = weir_view_of(line->data, size);
+    *line = end == NULL ? weir_view_of(NULL, 0) : weir_view_of(end + 1, line->size - size - 1);
+    if (size >= 2 && word->data[0] == '"' && word->data[size - 1] == '"')
+        *word = weir_view_of(word->data + 1, size - 2);
+    return true;
+}
+
+static bool is_name(const char *name, struct weir_view word)
+{
+    if (strlen(name) != word.size) return false;
+    for (size_t i = 0; i < word.size; i++) {
+        uint8_t c = word.data[i];
+        if (c >= 'A' && c <= 'Z') c = (uint8_t)(c - 'A' + 'a');
+        if (c != (uint8_t)name[i] && !(c == '_' && name[i] == '-')) return false;
+    }
+    return true;
+}
+
+/** The number of a field, -1 of one that is known and not used, or WEIR_ENOTFOUND. */
+static int find(const struct feed_names *names, struct weir_view word)
+{
+    if (word.size > 3 && memcmp(word.data, "${", 2) == 0 && word.data[word.size - 1] == '}')
+        word = weir_view_of(word.data + 2, word.size - 3);
+    for (size_t i = 0; i < names->known_count; i++) {
+        if (is_name(names->known[i], word)) return (int)i;
+    }
+    for (size_t i = 0; i < names->other_count; i++) {
+        if (is_name(names->other[i], word)) return -1;
+    }
+    return WEIR_ENOTFOUND;
+}
+
+bool feed_columns_is_header(const struct feed_names *names, struct weir_view line, char separator)
+{
+    struct weir_view word;
+    return feed_columns_next(&line, separator, &word) && find(names, word) != WEIR_ENOTFOUND;
+}
+
+int feed_columns_take(struct feed_columns *columns, const struct feed_names *names, struct weir_view line,
+                      char separator, struct weir_view *unknown)
+{
+    struct feed_columns fresh = {.separator = separator};
+    struct weir_view word;
+    *unknown = weir_view_of(NULL, 0);
+    while (feed_columns_next(&line, separator, &word)) {
+        if (fresh.count == FEED_COLUMNS_MOST) return WEIR_ELIMIT;
+        int field = find(names, word);
+        if (field == WEIR_ENOTFOUND && unknown->data == NULL) *unknown = word;
+        fresh.field[fresh.count++] = (int8_t)(field == WEIR_ENOTFOUND ? -1 : field);
+    }
+    if (fresh.count == 0) return WEIR_EFORMAT;
+    *columns = fresh;
+    return unknown->data == NULL ? 0 : WEIR_EFORMAT;
+}
+
+int feed_columns_split(const struct feed_columns *columns, struct weir_view line, struct feed_values *values,
+                       size_t *count)
+{
+    struct weir_view word;
+    *values = (struct feed_values){0};
+    *count = 0;
+    while (feed_columns_next(&line, columns->separator, &word)) {
+        if (*count < columns->count && columns->field[*count] >= 0) values->at[columns->field[*count]] = word;
+        (*count)++;
+    }
+    return *count == columns->count ? 0 : WEIR_EFORMAT;
+}

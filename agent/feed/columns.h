@@ -1,0 +1,48 @@
+/** Lines of columns whose order a header line, or the operator, says: which column is which field. Pure. */
+#ifndef WEIR_AGENT_FEED_COLUMNS_H
+#define WEIR_AGENT_FEED_COLUMNS_H
+
+#include "common/base/bytes.h"
+
+enum { FEED_COLUMNS_MOST = 128, FEED_FIELDS_MOST = 32 };
+
+/** The fields that a format knows, and those that it knows of and does without. */
+struct feed_names {
+    const char *const *known; /* a field's number is its place here */
+    size_t known_count;       /* at most FEED_FIELDS_MOST */
+    const char *const *other;
+    size_t other_count;
+};
+
+struct feed_columns {
+    int8_t field[FEED_COLUMNS_MOST]; /* -1: a column that is not used */
+    size_t count;                    /* 0: nobody has said yet */
+    char separator;                  /* ' ', ',' or '\t' */
+};
+
+/** Values by field; data NULL: the line has no such column. */
+struct feed_values {
+    struct weir_view at[FEED_FIELDS_MOST];
+};
+
+/**
+ * Take the names in @line for the columns. "${name}", "name" and '_' for '-' are all the same.
+ * WEIR_EFORMAT: a name is not known, which goes to *unknown, or there is none; WEIR_ELIMIT: too many.
+ */
+int feed_columns_take(struct feed_columns *columns, const struct feed_names *names, struct weir_view line,
+                      char separator, struct weir_view *unknown);
+
+/** Is the first word of @line the name of a column? */
+bool feed_columns_is_header(const struct feed_names *names, struct weir_view line, char separator);
+
+/** Which of the separators stands between the words of @line: a comma or a tab if there is one, else a blank. */
+char feed_columns_separator(struct weir_view line);
+
+/** Take the next word off *line; double quotes around it are taken off. False at the end. */
+bool feed_columns_next(struct weir_view *line, char separator, struct weir_view *word);
+
+/** Split a line. WEIR_EFORMAT when it has not as many columns as were said; *count is how many it has. */
+int feed_columns_split(const struct feed_columns *columns, struct weir_view line, struct feed_values *values,
+                       size_t *count);
+
+#endif

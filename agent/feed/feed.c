@@ -1,0 +1,181 @@
+#include "agent/feed/feed.h"
+
+#include "agent/feed/parser.h"
+#include "common/base/hash.h"
+#include "common/base/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+const char *feed_format_name(enum feed_format format)
+{
+    static const char *const names[] = {"aws", "azure", "gcp", "zeek"};
+    return names[format];
+}
+
+enum weir_protocol feed_protocol(enum feed_format format)
+{
+    static const enum weir_protocol protocols[] = {WEIR_PROTOCOL_AWS, WEIR_PROTOCOL_AZURE, WEIR_PROTOCOL_GCP,
+                                                   WEIR_PROTOCOL_ZEEK};
+    return protocols[format];
+}
+
+struct weir_ip feed_exporter(enum feed_format format, uint64_t id)
+{
+    struct weir_ip ip = {{0xfd, 0x57, 0x45, 0x49, 0x52, 0x00, 0x00, (uint8_t)(format + 1)}};
+    weir_store_u64be(ip.bytes + 8, id);
+    return ip;
+}
+
+int feed_bad(struct feed_parser *parser, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(parser->reason, sizeof parser->reason, format, args);
+    va_end(args);
+    return WEIR_EFORMAT;
+}
+
+static const struct feed_names *names_of(enum feed_format format)
+{
+    if (format == FEED_AWS) return &feed_aws_names;
+    return format == FEED_ZEEK ? &feed_zeek_names : NULL;
+}
+
+int feed_parser_create(enum feed_format format, const char *fields, const char *name, struct feed_parser **ret,
+                       struct weir_why *why)
+{
+    int rc = WEIR_ENOMEM;
+    struct feed_parser *parser = weir_calloc(1, sizeof *parser);
+    if (parser == NULL) goto fail;
+
+    parser->format = format;
+    parser->line = 1;
+    parser->by_object = format == FEED_AZURE || format == FEED_GCP;
+    parser->decided = format != FEED_ZEEK;
+    parser->objects.left = true;
+    parser->unset[0] = '-';
+    parser->name = weir_strdup(name);
+    if (parser->name == NULL) goto fail;
+
+    if (fields != NULL && fields[0] != '\0') {
+        struct weir_view line = weir_view_text(fields);
+        struct weir_view unknown;
+        if (names_of(format) == NULL) {
+            rc = weir_why_set(why, WEIR_EPARAM, "the columns of %s are not to be chosen", feed_format_name(format));
+            goto fail;
+        }
+        rc = feed_columns_take(&parser->columns, names_of(format), line, feed_columns_separator(line), &unknown);
+        if (rc < 0) {
+            rc = weir_why_set(why, WEIR_EPARAM, "\"%.*s\" is no field of %s", (int)unknown.size,
+                              unknown.data == NULL ? "" : (const char *)unknown.data, feed_format_name(format));
+            goto fail;
+        }
+        if (format == FEED_ZEEK) parser->columns.separator = '\t';
+    }
+    *ret = parser;
+    return 0;
+
+fail:
+    feed_parser_destroy(parser);
+    return rc;
+}
+
+void feed_parser_destroy(struct feed_parser *parser)
+{
+    if (parser == NULL) return;
+    weir_free(parser->name);
+    weir_free(parser);
+}
+
+/* ---- lines ---- */
+
+static void take_line(struct feed_parser *parser, struct weir_view line, const struct feed_out *out)
+{
+    while (line.size > 0 && (line.data[line.size - 1] == '\r' || line.data[line.size - 1] == ' '))
+        line.size--;
+    if (line.size == 0) return;
+    int rc = parser->format == FEED_AWS ? feed_aws_line(parser, line, out) : feed_zeek_line(parser, line, out);
+    if (rc < 0) out->bad(out->ctx, parser->line, parser->reason);
+}
+
+static size_t parse_lines(struct feed_parser *parser, struct weir_view bytes, bool last, const struct feed_out *out)
+{
+    size_t used = 0;
+    while (used < bytes.size) {
+        const uint8_t *at = bytes.data + used;
+        size_t left = bytes.size - used;
+        const uint8_t *end = memchr(at, '\n', left);
+        size_t size = end == NULL ? left : (size_t)(end - at);
+        if (size > FEED_LINE_MOST) {
+            if (!parser->skipping) out->bad(out->ctx, parser->line, "the line is too long");
+            parser->skipping = true;
+        }
+        if (end == NULL && !last && !parser->skipping) break;
+        if (!parser->skipping) take_line(parser, weir_view_of(at, size), out);
+        used += size;
+        if (end == NULL) break;
+        used++;
+        parser->line++;
+        parser->skipping = false;
+    }
+    return used;
+}
+
+/* ---- objects ---- */
+
+static void take_object(struct feed_parser *parser, struct weir_view text, const struct feed_out *out)
+{
+    int rc = 0;
+    switch (parser->format) {
+    case FEED_AZURE: rc = feed_azure_object(parser, text, out); break;
+    case FEED_GCP: rc = feed_gcp_object(parser, text, out); break;
+    case FEED_ZEEK: rc = feed_zeek_object(parser, text, out); break;
+    case FEED_AWS: break; /* comes in lines */
+    }
+    if (rc < 0) out->bad(out->ctx, parser->objects.record_line + 1, parser->reason);
+}
+
+static size_t parse_objects(struct feed_parser *parser, struct weir_view bytes, bool last, const struct feed_out *out)
+{
+    size_t used = 0;
+    for (;;) {
+        struct weir_view record = weir_view_of(NULL, 0);
+        struct weir_view rest = weir_view_of(bytes.data + used, bytes.size - used);
+        size_t more;
+        enum feed_found found = feed_objects_next(&parser->objects, rest, &record, &more);
+        switch (found) {
+        case FEED_FOUND_RECORD:
+            if (record.size > FEED_OBJECT_MOST)
+                out->bad(out->ctx, parser->objects.record_line + 1, "the record is too long");
+            else
+                take_object(parser, record, out);
+            break;
+        case FEED_FOUND_RUBBISH: out->bad(out->ctx, parser->objects.record_line + 1, "this is no JSON object"); break;
+        case FEED_FOUND_BROKEN: out->bad(out->ctx, parser->objects.line + 1, "the record before has no end"); break;
+        case FEED_FOUND_NONE: break;
+        }
+        used += more;
+        if (found == FEED_FOUND_NONE) break;
+    }
+    size_t left = bytes.size - used; /* of a record that has no end yet */
+    if (left > FEED_OBJECT_MOST) {
+        out->bad(out->ctx, parser->objects.record_line + 1, "the record is too long");
+        feed_objects_skip(&parser->objects);
+        used = bytes.size;
+    } else if (last && left > 0) {
+        out->bad(out->ctx, parser->objects.record_line + 1, "the record has no end");
+        used = bytes.size;
+    }
+    return used;
+}
+
+size_t feed_parse(struct feed_parser *parser, struct weir_view bytes, bool last, const struct feed_out *out)
+{
+    if (bytes.size == 0) return 0;
+    if (!parser->decided) {
+        parser->decided = true;
+        parser->by_object = bytes.data[0] == '{' || bytes.data[0] == '[';
+    }
+    return parser->by_object ? parse_objects(parser, bytes, last, out) : parse_lines(parser, bytes, last, out);
+}

@@ -1,0 +1,20 @@
+/** One JSON record with jansson, and its values as the text that all parsers read. */
+#ifndef WEIR_AGENT_FEED_JSON_H
+#define WEIR_AGENT_FEED_JSON_H
+
+#include "agent/feed/parser.h"
+
+#include <jansson.h>
+
+enum { FEED_NUMBER_BYTES = 48 };
+
+/** Read an object; *ret is the caller's. WEIR_EFORMAT: parser->reason says where. */
+int feed_json_load(struct feed_parser *parser, struct weir_view text, json_t **ret);
+
+/** The text of a string or a number (which goes to @scratch); data NULL for anything else, and when @value is NULL. */
+struct weir_view feed_json_text(const json_t *value, char scratch[FEED_NUMBER_BYTES]);
+
+/** The string of a member; empty when there is none. */
+struct weir_view feed_json_member(const json_t *object, const char *name);
+
+#endif
