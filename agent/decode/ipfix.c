@@ -3,13 +3,21 @@
 
 enum { HEADER_BYTES = 16, SET_HEADER_BYTES = 4, SET_TEMPLATES = 2, SET_OPTIONS = 3, SET_LEAST_DATA = 256 };
 
+/** The header has no uptime: options data, of this very message perhaps, may have said when the exporter started. */
+static struct agent_clock clock_of(const struct agent_domain *domain)
+{
+    return (struct agent_clock){.export_ms = domain->export_ms,
+                                .uptime_ms = (uint32_t)(domain->export_ms - domain->boot_ms),
+                                .has_uptime = domain->boot_ms != 0};
+}
+
 /**
  * Decode the sets that begin before @end; counts data records, options included. A last set that runs past the end of
  * its message but not past the datagram is taken as it is: there are exporters that do not count its padding.
  */
 static enum agent_refusal decode_sets(struct agent_decoder *decoder, struct agent_domain *domain, struct weir_cursor c,
-                                      const uint8_t *end, const struct agent_gather_note *note,
-                                      const struct agent_clock *clock, uint64_t *records, bool *uncertain)
+                                      const uint8_t *end, const struct agent_gather_note *note, uint64_t *records,
+                                      bool *uncertain)
 {
     enum agent_refusal first = AGENT_REFUSAL_NONE;
     while (end - c.at >= SET_HEADER_BYTES) {
@@ -24,7 +32,8 @@ static enum agent_refusal decode_sets(struct agent_decoder *decoder, struct agen
         weir_cursor_skip(&c, body.size);
         enum agent_refusal refusal = AGENT_REFUSAL_NONE;
         if (id >= SET_LEAST_DATA) {
-            refusal = agent_set_decode(decoder, domain, id, body, note, clock, records, uncertain);
+            struct agent_clock clock = clock_of(domain);
+            refusal = agent_set_decode(decoder, domain, id, body, note, &clock, records, uncertain);
             if (refusal != AGENT_REFUSAL_NONE) *uncertain = true;
         } else if (id == SET_TEMPLATES || id == SET_OPTIONS) {
             refusal = agent_specs_ipfix(decoder, domain, body, id == SET_OPTIONS);
@@ -42,7 +51,7 @@ enum agent_refusal agent_ipfix_decode(struct agent_decoder *decoder, const struc
     struct weir_cursor c = weir_cursor_of(datagram);
     weir_cursor_skip(&c, 2);
     uint16_t length = weir_cursor_u16(&c);
-    struct agent_clock clock = {.export_ms = (int64_t)weir_cursor_u32(&c) * 1000};
+    int64_t export_ms = (int64_t)weir_cursor_u32(&c) * 1000;
     uint32_t sequence = weir_cursor_u32(&c);
     uint32_t domain_id = weir_cursor_u32(&c);
     if (c.ran_out || length < HEADER_BYTES) return AGENT_REFUSAL_short;
@@ -52,20 +61,19 @@ enum agent_refusal agent_ipfix_decode(struct agent_decoder *decoder, const struc
     struct agent_domain *domain =
         agent_domain_enter(decoder, exporter, AGENT_PROTOCOL_ipfix, domain_id, received_ms, &refusal);
     if (domain == NULL) return refusal;
-    domain->export_ms = clock.export_ms;
-    clock.has_uptime = domain->boot_ms != 0; /* its header has no uptime; options data may say when it started */
-    clock.uptime_ms = (uint32_t)(clock.export_ms - domain->boot_ms);
+    domain->export_ms = export_ms;
 
-    struct agent_gather_note note = {WEIR_PROTOCOL_IPFIX, received_ms, clock.export_ms};
+    struct agent_gather_note note = {WEIR_PROTOCOL_IPFIX, received_ms, export_ms};
     uint64_t records = 0;
     bool uncertain = false;
-    refusal = decode_sets(decoder, domain, c, datagram.data + length, &note, &clock, &records, &uncertain);
+    refusal = decode_sets(decoder, domain, c, datagram.data + length, &note, &records, &uncertain);
 
     struct agent_order order = {.first = sequence,
                                 .units = (uint32_t)records,
                                 .units_uncertain = uncertain,
-                                .clock = clock.export_ms,
+                                .clock = export_ms,
                                 .now_ms = received_ms};
+    struct agent_clock clock = clock_of(domain);
     agent_domain_order(decoder, domain, &order, &clock);
     if (refusal != AGENT_REFUSAL_NONE) agent_domain_lose(decoder, domain, &(struct weir_loss){.undecodable = 1});
     return refusal;

@@ -9,16 +9,19 @@ enum {
     IE_SAMPLER_RANDOM_INTERVAL = 50,
     IE_SYSTEM_INIT_MILLISECONDS = 160,
     IE_SELECTOR_ID = 302,
+    IE_SELECTOR_ALGORITHM = 304,
     IE_SAMPLING_PACKET_INTERVAL = 305,
     IE_SAMPLING_PACKET_SPACE = 306,
     IE_SAMPLING_SIZE = 309,
     IE_SAMPLING_POPULATION = 310,
     IE_SAMPLING_PROBABILITY = 311,
 };
+enum { ALGORITHM_RANDOM_N_OF_N = 3 }; /* RFC 5477 8.2.1: size out of population, whatever else is in the record */
 
 struct sampling {
     bool has_id;
     uint64_t id;
+    uint64_t algorithm;
     uint64_t one_in;
     uint64_t interval;
     uint64_t space;
@@ -56,6 +59,7 @@ static void take(struct agent_domain *domain, struct sampling *sampling, uint16_
     case IE_SAMPLER_RANDOM_INTERVAL:
         if (number != 0) sampling->one_in = number;
         break;
+    case IE_SELECTOR_ALGORITHM: sampling->algorithm = number; break;
     case IE_SAMPLING_PACKET_INTERVAL: sampling->interval = number; break;
     case IE_SAMPLING_PACKET_SPACE: sampling->space = number; break;
     case IE_SAMPLING_SIZE: sampling->size = number; break;
@@ -70,9 +74,10 @@ static void take(struct agent_domain *domain, struct sampling *sampling, uint16_
 static uint32_t one_in(const struct sampling *s)
 {
     double rate = 0;
-    if (s->interval != 0) {
+    bool has_population = s->size != 0 && s->population >= s->size;
+    if (s->interval != 0 && !(has_population && s->algorithm == ALGORITHM_RANDOM_N_OF_N)) {
         rate = ((double)s->interval + (double)s->space) / (double)s->interval;
-    } else if (s->size != 0 && s->population >= s->size) {
+    } else if (has_population) {
         rate = (double)s->population / (double)s->size;
     } else if (s->probability > 0 && s->probability <= 1) {
         rate = 1 / s->probability;

@@ -156,6 +156,15 @@ static void every_form_of_time_becomes_milliseconds(void **state)
     assert_int_equal(input_flow(&input, 4).end_ms, 1699999999000);
 }
 
+static void uptimes_are_those_of_the_start_that_options_of_the_same_message_told(void **state)
+{
+    (void)state;
+    take(HEADER("0000", "00000000") "0003 0012 0101 0002 0001 0090 0004 00a0 0008 0101 0010 00000001 0000018bcfe540f0"
+                                    "0002 0010 0100 0002 0016 0004 0015 0004 0100 000c 00001f40 00002328");
+    assert_int_equal(input_flow(&input, 0).start_ms, 1699999998000);
+    assert_int_equal(input_flow(&input, 0).end_ms, 1699999999000);
+}
+
 static void interval_and_space_are_one_in_their_sum(void **state)
 {
     (void)state;
@@ -179,6 +188,17 @@ static void size_and_population_are_a_rate_too(void **state)
     take(HEADER("0000", "00000001") "0002 000c 0100 0001 0001 0004 0100 0008 00000007");
     assert_int_equal(input_flow(&input, 0).sampling_one_in, 512);
     assert_int_equal(input_flow(&input, 0).sampling_origin, WEIR_SAMPLING_EXPORTER);
+}
+
+static void random_n_out_of_n_is_the_population_whatever_interval_is_named_beside_it(void **state)
+{
+    (void)state;
+    /* IOS XR: samplingPacketInterval 1, selectorAlgorithm 3, samplingSize 1, samplingPopulation 256 */
+    take(HEADER("0000", "00000000") "0003 001e 0101 0005 0001 012e 0004 0131 0004 0130 0002 0135 0004 0136 0004"
+                                    "0101 0016 00000001 00000001 0003 00000001 00000100");
+    take(HEADER("0000", "00000001") "0002 0010 0100 0002 0001 0004 012e 0004 0100 000c 00000007 00000001");
+    assert_int_equal(input_flow(&input, 0).sampling_one_in, 256);
+    assert_int_equal(input_flow(&input, 0).sampling_origin, WEIR_SAMPLING_SAMPLER);
 }
 
 static void withdrawals_forget_one_template_or_all_of_a_kind(void **state)
@@ -298,8 +318,10 @@ int main(void)
         TEST(addresses_of_both_families_in_one_template_give_the_one_that_is_there),
         TEST(delta_counts_go_before_total_counts_wherever_they_stand),
         TEST(every_form_of_time_becomes_milliseconds),
+        TEST(uptimes_are_those_of_the_start_that_options_of_the_same_message_told),
         TEST(interval_and_space_are_one_in_their_sum),
         TEST(size_and_population_are_a_rate_too),
+        TEST(random_n_out_of_n_is_the_population_whatever_interval_is_named_beside_it),
         TEST(withdrawals_forget_one_template_or_all_of_a_kind),
         TEST(sequence_numbers_count_data_records_with_options),
         TEST(messages_that_lie_about_their_length_are_refused),
