@@ -1,7 +1,7 @@
 /**
- * weir-decode-pcap [--flows] FILE...: what the decoders make of captures, one line of JSON each: flows, options records,
- * sums, refusals. With --flows a line for each flow comes before it. The conformance tests compare both with independent
- * decoders.
+ * weir-decode-pcap FILE: what the decoders make of a capture, one line of JSON for each datagram: how it was counted, and
+ * its flows in order. Data that waited for their template show up with the datagram that brought it. The conformance tests
+ * compare this with independent decoders.
  */
 #include "agent/decode/decode.h"
 #include "console/cli/pcap.h"
@@ -10,39 +10,48 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct sums {
+struct shown {
     struct agent_pool *pool;
-    bool shows_flows;
-    uint64_t flows;
-    uint64_t packets;
-    uint64_t bytes;
+    const char *comma;
 };
+
+static uint64_t number_of(const struct weir_flow *flow, const struct weir_field_info *info)
+{
+    const uint8_t *at = (const uint8_t *)flow + info->at;
+    uint64_t number = 0;
+    for (int i = info->width - 1; i >= 0; i--) /* little-endian, like the machines that we test on */
+        number = number << 8 | at[i];
+    return number;
+}
 
 static void print_flow(const struct weir_flow *flow)
 {
-    char src[WEIR_IP_TEXT];
-    char dst[WEIR_IP_TEXT];
-    printf("{\"src_ip\":\"%s\",\"dst_ip\":\"%s\",\"src_port\":%u,\"dst_port\":%u,\"proto\":%u,\"bytes\":%" PRIu64
-           ",\"packets\":%" PRIu64 ",\"if_in\":%u,\"if_out\":%u,\"tos\":%u,\"tcp_flags\":%u,\"src_as\":%u,\"dst_as\":%u"
-           ",\"src_mask\":%u,\"dst_mask\":%u,\"t_first\":%" PRId64 ",\"t_last\":%" PRId64 ",\"sampling\":%u}\n",
-           weir_ip_format(&flow->src_ip, src), weir_ip_format(&flow->dst_ip, dst), flow->src_port, flow->dst_port,
-           flow->proto, flow->bytes, flow->packets, flow->if_in, flow->if_out, flow->tos, flow->tcp_flags, flow->src_as,
-           flow->dst_as, flow->src_mask, flow->dst_mask, flow->start_ms, flow->end_ms, flow->sampling_one_in);
+    const char *comma = "";
+    for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
+        const struct weir_field_info *info = &weir_fields[f];
+        printf("%s\"%s\":", comma, info->name);
+        if (info->is_ip) {
+            char text[WEIR_IP_TEXT];
+            printf("\"%s\"", weir_ip_format((const struct weir_ip *)((const uint8_t *)flow + info->at), text));
+        } else {
+            printf("%" PRId64, (int64_t)number_of(flow, info));
+        }
+        comma = ",";
+    }
 }
 
-static int add_up(void *ctx, struct weir_batch **batch_p)
+static int show(void *ctx, struct weir_batch **batch_p)
 {
-    struct sums *sums = ctx;
-    struct weir_batch_totals totals = weir_batch_sum(*batch_p);
-    sums->flows += totals.flows;
-    sums->packets += totals.packets;
-    sums->bytes += totals.bytes;
-    for (uint32_t i = 0; sums->shows_flows && i < (*batch_p)->count; i++) {
+    struct shown *shown = ctx;
+    for (uint32_t i = 0; i < (*batch_p)->count; i++) {
         struct weir_flow flow;
         weir_batch_get(*batch_p, i, &flow);
+        printf("%s{", shown->comma);
         print_flow(&flow);
+        printf("}");
+        shown->comma = ",";
     }
-    agent_pool_give(sums->pool, batch_p);
+    agent_pool_give(shown->pool, batch_p);
     return 0;
 }
 
@@ -60,15 +69,25 @@ static struct weir_view read_file(const char *path)
     return weir_view_of(data, got);
 }
 
-static uint64_t sum_of(const struct agent_decode_counts *counts, int first, int rows)
+/** The counters that the datagram moved, each with its id in counters_input.def. */
+static void print_counts(const struct agent_decode_counts *before, const struct agent_decode_counts *after)
 {
-    uint64_t sum = 0;
-    for (int i = 0; i < rows; i++)
-        sum += counts->n[first + i];
-    return sum;
+    static const char *const names[] = {
+#define METRIC(id, kind, name, labels, help)     #id,
+#define METRIC_EACH(id, kind, name, label, help) #id,
+#include "agent/counters_input.def"
+#undef METRIC
+#undef METRIC_EACH
+    };
+    const char *comma = "";
+    for (int i = 0; i < AGENT_INPUT_COUNT; i++) {
+        if (after->n[i] == before->n[i]) continue;
+        printf("%s\"%s\":%" PRIu64, comma, names[i], after->n[i] - before->n[i]);
+        comma = ",";
+    }
 }
 
-static int decode(const char *path, bool shows_flows)
+static int decode(const char *path)
 {
     struct weir_view capture = read_file(path);
     struct pcap pcap;
@@ -76,54 +95,44 @@ static int decode(const char *path, bool shows_flows)
         fprintf(stderr, "weir-decode-pcap: %s is no capture\n", path);
         return 1;
     }
-    struct sums sums = {.shows_flows = shows_flows};
+    struct shown shown = {.comma = ""};
     struct agent_gather *gather = NULL;
     struct agent_decoder *decoder = NULL;
     struct agent_gather_conf gather_conf = AGENT_GATHER_DEFAULTS;
     struct agent_decoder_conf decoder_conf = AGENT_DECODER_DEFAULTS;
-    struct agent_sink sink = {add_up, &sums};
-    if (agent_pool_create(1 << 20, &sums.pool) < 0) abort();
-    if (agent_gather_create(&gather_conf, sums.pool, sink, &gather) < 0) abort();
+    struct agent_sink sink = {show, &shown};
+    if (agent_pool_create(1 << 20, &shown.pool) < 0) abort();
+    if (agent_gather_create(&gather_conf, shown.pool, sink, &gather) < 0) abort();
     if (agent_decoder_create(&decoder_conf, gather, &decoder) < 0) abort();
 
-    struct pcap_datagram datagram;
-    int64_t now_ms = 1700000000000;
-    while (pcap_next(&pcap, &datagram) == 1) {
-        struct agent_peer peer = {datagram.src, datagram.src_port};
-        agent_decode(decoder, &peer, datagram.payload, now_ms++);
-    }
-    agent_gather_flush(gather);
-
     const struct agent_decode_counts *counts = agent_decoder_counts(decoder);
-    printf("{\"datagrams\":%" PRIu64 ",\"flows\":%" PRIu64 ",\"options\":%" PRIu64 ",\"packets\":%" PRIu64
-           ",\"bytes\":%" PRIu64 ",\"parked\":%" PRIu64 ",\"counter_samples\":%" PRIu64 ",\"skipped_samples\":%" PRIu64
-           ",\"refused\":{",
-           sum_of(counts, AGENT_INPUT_datagrams_netflow5, AGENT_PROTOCOL_COUNT), sums.flows,
-           counts->n[AGENT_INPUT_options_records], sums.packets, sums.bytes,
-           counts->n[AGENT_INPUT_sets_parked] - counts->n[AGENT_INPUT_sets_replayed],
-           counts->n[AGENT_INPUT_samples_counter], counts->n[AGENT_INPUT_samples_unknown]);
-    const char *comma = "";
-    for (int r = 1; r < AGENT_REFUSAL_COUNT; r++) {
-        uint64_t refused = 0;
-        for (int p = 0; p < AGENT_PROTOCOL_COUNT; p++)
-            refused += counts->n[agent_input_refused((enum agent_protocol)p, (enum agent_refusal)r)];
-        if (refused == 0) continue;
-        printf("%s\"%s\":%" PRIu64, comma, agent_refusal_name((enum agent_refusal)r), refused);
-        comma = ",";
+    struct agent_decode_counts before = *counts;
+    struct pcap_datagram datagram;
+    int rc = 0;
+    while ((rc = pcap_next(&pcap, &datagram)) == 1) {
+        printf("{\"flows\":[");
+        struct agent_peer peer = {datagram.src, datagram.src_port};
+        enum agent_refusal refusal = agent_decode(decoder, &peer, datagram.payload, datagram.time_us / 1000);
+        agent_gather_flush(gather);
+        printf("],\"refusal\":\"%s\",\"counts\":{", agent_refusal_name(refusal));
+        print_counts(&before, counts);
+        printf("}}\n");
+        before = *counts;
+        shown.comma = "";
     }
-    printf("}}\n");
+    if (rc < 0) fprintf(stderr, "weir-decode-pcap: %s is damaged\n", path);
     agent_decoder_destroy(decoder);
     agent_gather_destroy(gather);
-    agent_pool_destroy(sums.pool);
+    agent_pool_destroy(shown.pool);
     free((void *)(uintptr_t)capture.data);
-    return 0;
+    return rc < 0;
 }
 
 int main(int argc, char **argv)
 {
-    int rc = 0;
-    bool shows_flows = argc > 1 && strcmp(argv[1], "--flows") == 0;
-    for (int i = shows_flows ? 2 : 1; i < argc; i++)
-        rc |= decode(argv[i], shows_flows);
-    return rc;
+    if (argc != 2) {
+        fprintf(stderr, "usage: weir-decode-pcap FILE\n");
+        return 2;
+    }
+    return decode(argv[1]);
 }
