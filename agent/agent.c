@@ -2,8 +2,10 @@
 
 #include "agent/conf.h"
 #include "agent/counters.h"
+#include "agent/keep.h"
 #include "agent/listen.h"
 #include "agent/ship.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/daemon/cluster_file.h"
@@ -24,6 +26,7 @@ struct agent {
     char *spool_dir;
     struct agent_ship *ship;
     struct agent_ring *ring; /* NULL: none */
+    struct agent_keep *keep;
     struct agent_listener *listener;
 };
 
@@ -115,6 +118,8 @@ static int create_listener(struct agent *agent, struct weir_metrics *metrics, st
     listen.tcp.most_connections = (uint32_t)conf->tcp_connections;
     listen.tcp.idle_ms = (uint32_t)conf->tcp_idle_ms;
     listen.ring = agent->ring;
+    listen.keep = agent->keep;
+    listen.decoder.template_expiry_ms = (uint32_t)conf->template_expiry_ms;
     listen.allow = agent->allow;
     listen.allow_count = conf->exporters_count;
     listen.gather.linger_ms = (uint32_t)conf->linger_ms;
@@ -139,6 +144,7 @@ static void agent_destroy(void *self)
     agent_ship_destroy(agent->ship);
     agent_listener_destroy(agent->listener);
     agent_ring_destroy(agent->ring);
+    agent_keep_destroy(agent->keep);
     weir_map_free(agent->map);
     weir_keys_wipe(&agent->keys);
     weir_free(agent->allow);
@@ -177,6 +183,10 @@ static int agent_create(const struct weir_daemon *daemon, const void *conf, void
         rc = agent_ring_create(agent->conf->state, agent->conf->undecodable_bytes, &agent->ring, why);
         if (rc < 0) goto fail;
     }
+
+    rc = agent_keep_create(agent->conf->state, (uint32_t)agent->conf->threads, weir_wall_ms(), daemon->metrics,
+                           &agent->keep, why);
+    if (rc < 0) goto fail;
 
     rc = create_listener(agent, daemon->metrics, why);
     if (rc < 0) goto fail;

@@ -1,5 +1,6 @@
 #include "agent/listen.h"
 
+#include "agent/keep.h"
 #include "agent/page.h"
 #include "agent/udp.h"
 #include "common/base/clock.h"
@@ -62,7 +63,11 @@ struct worker {
     uint64_t refused_exporters;
     uint64_t captured[2]; /* refused datagrams that the ring did not keep, and that it kept */
     struct agent_refusals *refused;
-    bool refused_more;                  /* than were published */
+    bool refused_more; /* than were published */
+    struct weir_log_limit changed_log;
+    struct weir_buf learned;
+    uint64_t learned_version; /* that was given away to be kept */
+    int64_t next_keep_mono_ms;
     uint64_t folded[AGENT_INPUT_COUNT]; /* counts that the metrics have */
     int64_t next_fold_mono_ms;
     int64_t next_tick_mono_ms;
@@ -160,6 +165,22 @@ static void decode(struct worker *worker, const struct origin *from, struct weir
 {
     enum agent_refusal refusal = agent_decode(worker->decoder, &from->peer, bytes, from->received_ms);
     if (refusal != AGENT_REFUSAL_NONE) refuse(worker, from, refusal, bytes);
+}
+
+static void template_changed(void *ctx, const struct agent_template_change *change)
+{
+    struct worker *worker = ctx;
+    uint64_t held_back = 0;
+    if (!weir_log_allowed(&worker->changed_log, weir_mono_ms(), REFUSED_LINES_PER_SECOND, &held_back)) return;
+    char address[WEIR_IP_TEXT];
+    char before[1024];
+    char after[1024];
+    weir_log(WEIR_LOG_WARN, "template.changed",
+             "exporter=%s domain=%u session=%u id=%u old=\"%s\" new=\"%s\" held_back=%llu",
+             weir_ip_format(&change->source.exporter, address), change->source.domain, change->session, change->id,
+             agent_specs_format(change->before, change->before_count, before, sizeof before),
+             agent_specs_format(change->after, change->after_count, after, sizeof after),
+             (unsigned long long)held_back);
 }
 
 /* ---- one burst of datagrams ---- */
@@ -311,6 +332,20 @@ static void publish(struct worker *worker)
     pthread_mutex_unlock(&worker->lock);
 }
 
+/** Give away what exporters taught, if it is more than before. It may not take more than a fiftieth of the time. */
+static void keep_learned(struct worker *worker, int64_t now_mono_ms)
+{
+    enum { PAUSE_MS = 100, PAUSES = 50 };
+    uint64_t version = agent_decoder_learned_version(worker->decoder);
+    if (worker->listener->conf.keep == NULL || worker->tcp != NULL || version == worker->learned_version) return;
+    if (now_mono_ms < worker->next_keep_mono_ms) return;
+    worker->learned_version = version;
+    agent_decoder_learned(worker->decoder, &worker->learned);
+    agent_keep_put(worker->listener->conf.keep, worker->index, &worker->learned);
+    if (now_mono_ms == INT64_MAX) return; /* the last time */
+    worker->next_keep_mono_ms = now_mono_ms + PAUSE_MS + PAUSES * (weir_mono_ms() - now_mono_ms);
+}
+
 /** Everything that time brings about. Returns how long to sleep at most, in ms. */
 static int on_time(struct worker *worker, bool idle)
 {
@@ -327,6 +362,7 @@ static int on_time(struct worker *worker, bool idle)
     if (idle || now_mono_ms >= worker->next_fold_mono_ms) {
         worker->next_fold_mono_ms = now_mono_ms + FOLD_MS;
         fold(worker);
+        keep_learned(worker, now_mono_ms);
     }
     int64_t tick_ms = worker->next_tick_mono_ms - now_mono_ms;
     return (int)(due_ms >= 0 && due_ms < tick_ms ? due_ms : tick_ms);
@@ -397,6 +433,7 @@ static void *run(void *ctx)
     agent_gather_flush(worker->gather);
     fold(worker);
     publish(worker);
+    keep_learned(worker, INT64_MAX);
     return NULL;
 }
 
@@ -415,6 +452,7 @@ static void worker_destroy(struct worker *worker)
     weir_free(worker->sockets);
     weir_free(worker->drops);
     weir_free(worker->memory);
+    weir_buf_fini(&worker->learned);
     weir_free(worker->stats);
     weir_free(worker->refused);
     weir_free(worker->published);
@@ -468,7 +506,11 @@ static int worker_create(struct agent_listener *listener, uint32_t index, struct
 
     rc = agent_gather_create(&listener->conf.gather, listener->pool, sink, &worker->gather);
     if (rc < 0) goto fail;
-    rc = agent_decoder_create(&listener->conf.decoder, worker->gather, &worker->decoder);
+    struct agent_decoder_conf decoder = listener->conf.decoder;
+    decoder.watch = (struct agent_watch){template_changed, worker};
+    /* Connections begin with nothing, and are not to take what their exporter taught by datagrams. */
+    if (listener->conf.keep != NULL && worker->tcp == NULL) decoder.recall = agent_keep_recall(listener->conf.keep);
+    rc = agent_decoder_create(&decoder, worker->gather, &worker->decoder);
     if (rc < 0) goto fail;
     *ret = worker;
     return 0;

@@ -17,6 +17,8 @@
 
 enum { AGENT_LISTEN_THREADS = 64 };
 
+struct agent_keep;
+
 struct agent_listen_conf {
     const char *const *endpoints; /* "0.0.0.0:2055", "[::]:2055", "tcp://0.0.0.0:4739"; port 0: the system chooses */
     size_t endpoint_count;
@@ -27,6 +29,7 @@ struct agent_listen_conf {
     size_t allow_count;              /* 0: everybody */
     struct agent_tcp_conf tcp;
     struct agent_ring *ring; /* for what cannot be decoded; lent for the listener's life, or NULL */
+    struct agent_keep *keep; /* of as many parts as threads, for what exporters teach; lent, or NULL */
     struct agent_gather_conf gather;
     struct agent_decoder_conf decoder;
     size_t pool_bytes; /* idle batches kept */

@@ -106,6 +106,14 @@ void agent_decoder_tick(struct agent_decoder *decoder, int64_t now_ms)
             agent_domain_settle(decoder, domain, now_ms);
     }
     agent_park_expire(decoder, now_ms);
+    if (now_ms < decoder->next_expiry_ms) return;
+    decoder->next_expiry_ms = now_ms + AGENT_EXPIRY_MS;
+    agent_template_expire(decoder, now_ms);
+}
+
+uint64_t agent_decoder_learned_version(const struct agent_decoder *decoder)
+{
+    return decoder->learned_version;
 }
 
 void agent_decoder_socket_drops(struct agent_decoder *decoder, uint64_t datagrams)

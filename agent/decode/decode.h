@@ -13,6 +13,7 @@
 #include "agent/decode/count.h"
 #include "agent/decode/packet.h"
 #include "agent/gather.h"
+#include "common/base/buf.h"
 
 /** What the operator says about the sampling of exporters; the first rule of each kind that matches decides. */
 struct agent_sampling_rule {
@@ -21,19 +22,52 @@ struct agent_sampling_rule {
     bool overrides;  /* true: whatever the exporter says; false: only where it says nothing */
 };
 
+/** Where a decoder asks what exporters that are new to it taught before. */
+struct agent_recall {
+    /** Append to @out the entry that agent_decoder_learned wrote of @sender; nothing when it is unknown. */
+    void (*recall)(void *ctx, const struct weir_ip *sender, struct weir_buf *out);
+    void *ctx;
+};
+
+struct agent_spec;
+
+/** A template whose definition changed under its id. */
+struct agent_template_change {
+    struct weir_source source;
+    uint32_t session;
+    uint16_t id;
+    const struct agent_spec *before;
+    const struct agent_spec *after;
+    uint16_t before_count;
+    uint16_t after_count;
+};
+
+/** Who is told of what an operator may want to know. Lent for the call. */
+struct agent_watch {
+    /** Once for each template, however often it changes. */
+    void (*template_changed)(void *ctx, const struct agent_template_change *change);
+    void *ctx;
+};
+
+/** Write elements as "8:4 12:4 9.33000:var" (number or vendor.number, and bytes), at most @size with the end; returns @out. */
+const char *agent_specs_format(const struct agent_spec *specs, size_t count, char *out, size_t size);
+
 struct agent_decoder_conf {
-    uint32_t most_exporters;                    /* evicted: the one not heard for longest */
-    uint32_t most_domains;                      /* of one exporter */
-    uint32_t most_templates;                    /* of one exporter */
-    uint32_t most_templates_all;                /* of all exporters */
-    uint32_t most_fields;                       /* of one template */
-    uint32_t most_samplers;                     /* of one exporter */
-    size_t most_parked_bytes;                   /* data sets of all exporters that wait for their template */
-    uint32_t parked_ms;                         /* how long one may wait */
-    uint32_t most_data_sources;                 /* of all sFlow agents */
-    uint32_t most_data_sources_each;            /* of one sub-agent */
-    enum agent_tunnels tunnels;                 /* of sampled packets */
-    bool sflow_by_sender;                       /* the exporter of sFlow: its sender, not the agent that it names */
+    uint32_t most_exporters;         /* evicted: the one not heard for longest */
+    uint32_t most_domains;           /* of one exporter */
+    uint32_t most_templates;         /* of one exporter */
+    uint32_t most_templates_all;     /* of all exporters */
+    uint32_t most_fields;            /* of one template */
+    uint32_t most_samplers;          /* of one exporter */
+    size_t most_parked_bytes;        /* data sets of all exporters that wait for their template */
+    uint32_t parked_ms;              /* how long one may wait */
+    uint32_t most_data_sources;      /* of all sFlow agents */
+    uint32_t most_data_sources_each; /* of one sub-agent */
+    uint32_t template_expiry_ms;     /* over UDP, of an exporter that speaks but does not repeat it; 0 never */
+    struct agent_recall recall;      /* what exporters taught an earlier decoder; NULLs: nothing */
+    struct agent_watch watch;        /* NULLs: nobody does */
+    enum agent_tunnels tunnels;      /* of sampled packets */
+    bool sflow_by_sender;            /* the exporter of sFlow: its sender, not the agent that it names */
     const struct agent_sampling_rule *sampling; /* lent for the decoder's life */
     size_t sampling_count;
 };
@@ -48,7 +82,8 @@ struct agent_decoder_conf {
                                  .most_parked_bytes = 4u << 20,  \
                                  .most_data_sources = 65536,     \
                                  .most_data_sources_each = 4096, \
-                                 .parked_ms = 300000})
+                                 .parked_ms = 300000,            \
+                                 .template_expiry_ms = 1800000})
 
 /**
  * Who sends a datagram or message: an exporter, by one transport session. Templates and sequence numbers are a matter
@@ -89,6 +124,18 @@ void agent_decoder_session_end(struct agent_decoder *decoder, const struct agent
 
 /** Once a second or so: settles sequence gaps that nothing filled and lets go of data sets that waited too long. */
 void agent_decoder_tick(struct agent_decoder *decoder, int64_t now_ms);
+
+/**
+ * What exporters taught (templates, samplers, rates), as one entry per exporter, to outlive the decoder: learned.c says
+ * how. Connections are left out: what they taught ends with them.
+ */
+void agent_decoder_learned(const struct agent_decoder *decoder, struct weir_buf *out);
+
+/** Grows with everything that is learned: whoever keeps it need not look while it stands still. */
+uint64_t agent_decoder_learned_version(const struct agent_decoder *decoder);
+
+/** The first entry that agent_decoder_learned wrote into @bytes, and the exporter it is of. WEIR_ESHORT, WEIR_EFORMAT (damaged). */
+int agent_learned_next(struct weir_cursor *bytes, struct weir_ip *sender, int64_t *heard_ms, struct weir_view *entry);
 
 /** Our kernel dropped @datagrams of the listener's socket: shared out to the exporters that were heard last. */
 void agent_decoder_socket_drops(struct agent_decoder *decoder, uint64_t datagrams);

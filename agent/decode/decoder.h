@@ -10,7 +10,7 @@
 #include "agent/decode/plan.h"
 #include "agent/decode/sequence.h"
 
-enum { AGENT_TEMPLATE_BUCKETS = 16, AGENT_FLOWS = 64 };
+enum { AGENT_TEMPLATE_BUCKETS = 16, AGENT_FLOWS = 64, AGENT_WITHDRAWN = 16, AGENT_EXPIRY_MS = 10000 };
 
 /** A sampling rate and where it was learned. */
 struct agent_rate {
@@ -35,6 +35,8 @@ struct agent_template {
     uint16_t id;
     bool is_options;
     bool used;            /* since it was last considered for eviction */
+    bool change_told;     /* that it was another template before */
+    uint32_t unseen_ms;   /* time that its exporter spoke without repeating it */
     uint16_t scope_count; /* of options: so many of the specs come first */
     uint16_t spec_count;
     struct agent_spec *specs;
@@ -55,6 +57,8 @@ struct agent_domain {
     struct agent_template *templates[AGENT_TEMPLATE_BUCKETS];
     uint32_t template_count;
     uint32_t parked_count;
+    uint16_t withdrawn[AGENT_WITHDRAWN]; /* ids of templates, the last; 0 none */
+    uint8_t withdrawn_next;
 
     struct agent_samples *samples; /* sFlow, once heard */
     struct agent_sequence sequence;
@@ -106,6 +110,8 @@ struct agent_decoder {
     struct agent_gather *gather;
     struct agent_decode_counts counts;
     uint32_t session; /* of the datagram that is being decoded */
+    uint64_t learned_version;
+    int64_t next_expiry_ms;
 
     struct agent_exporter **buckets;
     uint32_t bucket_mask;
@@ -131,6 +137,10 @@ static inline void agent_count(struct agent_decoder *decoder, enum agent_input_c
 }
 
 /* ---- exporter.c: exporters and their domains ---- */
+
+/** A new domain of an exporter, in the session decoder->session. NULL without memory. */
+struct agent_domain *agent_domain_make(struct agent_decoder *decoder, struct agent_exporter *exporter,
+                                       const struct weir_ip *named, enum agent_protocol protocol, uint32_t id);
 
 /**
  * The domain of a datagram whose header was read, exporter and all, made when new; evicts the exporter not heard for
@@ -197,6 +207,11 @@ struct agent_domain *agent_session_succeed(struct agent_decoder *decoder, struct
 struct agent_template *agent_session_inherit(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id,
                                              size_t bytes, int64_t now_ms);
 
+/* ---- learned.c ---- */
+
+/** Teach the decoder what it knew of a new exporter before. */
+void agent_learned_recall(struct agent_decoder *decoder, struct agent_exporter *exporter);
+
 /* ---- sampling.c ---- */
 
 /** Work out domain->rate anew for all domains of the exporter. */
@@ -220,12 +235,25 @@ uint64_t agent_sampling_fill(struct weir_batch *batch, uint32_t count, struct ag
 
 struct agent_template *agent_template_find(struct agent_domain *domain, uint16_t id);
 
+/** What a template is, beside its elements. */
+struct agent_template_head {
+    uint16_t id;
+    uint16_t scope_count;
+    bool is_options;
+};
+
 /**
- * Learn a template of the @spec_count elements in decoder->specs, or see that it is known. WEIR_EFORMAT, WEIR_ENOMEM.
- * Data sets that waited for it are decoded.
+ * Learn a template of the @spec_count elements in decoder->specs, or see that it is known; @as counts it when it is
+ * new. WEIR_EFORMAT, WEIR_ENOMEM. Data sets that waited for it are decoded.
  */
-int agent_template_learn(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id, size_t spec_count,
-                         bool is_options, size_t scope_count);
+int agent_template_learn(struct agent_decoder *decoder, struct agent_domain *domain,
+                         const struct agent_template_head *head, size_t spec_count, enum agent_input_count as);
+
+/** Was the template withdrawn, and not sent again? */
+bool agent_template_is_withdrawn(const struct agent_domain *domain, uint16_t id);
+
+/** Forget templates that their exporters do not repeat; call it every AGENT_EXPIRY_MS. */
+void agent_template_expire(struct agent_decoder *decoder, int64_t now_ms);
 
 /** Withdraw one template, or (id 0) all of the domain's that are options or not. */
 void agent_template_withdraw(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id, bool is_options);

@@ -57,11 +57,12 @@ static struct agent_exporter *exporter_of(struct agent_decoder *decoder, const s
     agent_link_init(&exporter->templates);
     agent_link_append(&decoder->exporters, &exporter->by_age);
     decoder->exporter_count++;
+    agent_learned_recall(decoder, exporter);
     return exporter;
 }
 
-static struct agent_domain *make_domain(struct agent_decoder *decoder, struct agent_exporter *exporter,
-                                        const struct weir_ip *named, enum agent_protocol protocol, uint32_t id)
+struct agent_domain *agent_domain_make(struct agent_decoder *decoder, struct agent_exporter *exporter,
+                                       const struct weir_ip *named, enum agent_protocol protocol, uint32_t id)
 {
     struct agent_domain *domain = weir_calloc(1, sizeof *domain);
     if (domain == NULL) return NULL;
@@ -124,7 +125,7 @@ static struct agent_domain *domain_of(struct agent_decoder *decoder, struct agen
         *refusal = AGENT_REFUSAL_limit;
         return NULL;
     }
-    domain = make_domain(decoder, exporter, named, protocol, id);
+    domain = agent_domain_make(decoder, exporter, named, protocol, id);
     if (domain == NULL) *refusal = AGENT_REFUSAL_memory;
     if (domain != NULL) domain->first_heard_ms = received_ms;
     return domain;

@@ -83,6 +83,7 @@ void agent_sampling_learn(struct agent_decoder *decoder, struct agent_domain *do
         if (sampler->one_in == one_in) return;
         sampler->one_in = one_in;
     }
+    decoder->learned_version++;
     agent_sampling_resolve(exporter);
 }
 

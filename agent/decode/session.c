@@ -76,10 +76,9 @@ struct agent_template *agent_session_inherit(struct agent_decoder *decoder, stru
         if (before->heard_ms > domain->first_heard_ms || now_ms - before->heard_ms < SILENT_MS) return NULL;
         if (template->plan.segments == 1 && bytes % template->plan.record_bytes > PADDING_MOST) return NULL;
         memcpy(decoder->specs, template->specs, template->spec_count * sizeof *template->specs);
-        if (agent_template_learn(decoder, domain, id, template->spec_count, template->is_options,
-                                 template->scope_count) < 0)
+        const struct agent_template_head head = {id, template->scope_count, template->is_options};
+        if (agent_template_learn(decoder, domain, &head, template->spec_count, AGENT_INPUT_templates_inherited) < 0)
             return NULL;
-        agent_count(decoder, AGENT_INPUT_templates_inherited, 1);
         return agent_template_find(domain, id);
     }
     return NULL;

@@ -78,6 +78,12 @@ enum agent_refusal agent_set_decode(struct agent_decoder *decoder, struct agent_
 {
     struct agent_template *template = agent_template_find(domain, id);
     if (template == NULL) template = agent_session_inherit(decoder, domain, id, body.size, domain->heard_ms);
+    if (template == NULL && agent_template_is_withdrawn(domain, id)) {
+        *uncertain = true;
+        agent_count(decoder, AGENT_INPUT_sets_withdrawn, 1);
+        agent_domain_lose(decoder, domain, &(struct weir_loss){.template_missing = 1});
+        return AGENT_REFUSAL_NONE;
+    }
     if (template == NULL) {
         *uncertain = true;
         agent_park(decoder, domain, id, body, note, clock);

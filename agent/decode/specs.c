@@ -25,7 +25,8 @@ static bool read_specs(struct agent_decoder *decoder, struct weir_cursor *c, siz
 static enum agent_refusal learn(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id, size_t count,
                                 bool options, size_t scopes)
 {
-    int rc = agent_template_learn(decoder, domain, id, count, options, scopes);
+    const struct agent_template_head head = {id, (uint16_t)scopes, options};
+    int rc = agent_template_learn(decoder, domain, &head, count, AGENT_INPUT_templates_learned);
     if (rc == WEIR_ENOMEM) return AGENT_REFUSAL_memory;
     return rc < 0 ? AGENT_REFUSAL_template : AGENT_REFUSAL_NONE;
 }

@@ -1,8 +1,10 @@
-/** The templates of v9 and IPFIX: learned, changed, withdrawn, evicted. */
+/** The templates of v9 and IPFIX: learned, changed, withdrawn, expired, evicted. */
 #include "agent/decode/decoder.h"
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
+
+#include <stdio.h>
 
 static struct agent_template **bucket_of(struct agent_domain *domain, uint16_t id)
 {
@@ -37,6 +39,7 @@ void agent_template_forget(struct agent_decoder *decoder, struct agent_template 
     domain->template_count--;
     domain->exporter->template_count--;
     decoder->template_count--;
+    decoder->learned_version++;
     destroy(template);
 }
 
@@ -68,7 +71,8 @@ static void make_room(struct agent_decoder *decoder, struct agent_exporter *expo
     agent_count(decoder, AGENT_INPUT_templates_evicted, 1);
 }
 
-static int make(const struct agent_decoder *decoder, size_t spec_count, bool is_options, struct agent_template **ret)
+static int make(const struct agent_decoder *decoder, const struct agent_template_head *head, size_t spec_count,
+                struct agent_template **ret)
 {
     int rc = WEIR_ENOMEM;
     struct agent_template *template = weir_calloc(1, sizeof *template);
@@ -77,7 +81,9 @@ static int make(const struct agent_decoder *decoder, size_t spec_count, bool is_
     if (template->specs == NULL) goto fail;
     memcpy(template->specs, decoder->specs, spec_count * sizeof *template->specs);
     template->spec_count = (uint16_t)spec_count;
-    template->is_options = is_options;
+    template->id = head->id;
+    template->scope_count = head->scope_count;
+    template->is_options = head->is_options;
 
     rc = agent_plan_compile(template->specs, spec_count, &template->plan);
     if (rc < 0) goto fail;
@@ -89,37 +95,118 @@ fail:
     return rc;
 }
 
-int agent_template_learn(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id, size_t spec_count,
-                         bool is_options, size_t scope_count)
+static bool is_same(const struct agent_template *known, const struct agent_template_head *head,
+                    const struct agent_spec *specs, size_t spec_count)
 {
-    struct agent_template *known = agent_template_find(domain, id);
-    if (known != NULL && known->is_options == is_options && known->scope_count == scope_count &&
-        known->spec_count == spec_count &&
-        memcmp(known->specs, decoder->specs, spec_count * sizeof *known->specs) == 0) {
+    return known->is_options == head->is_options && known->scope_count == head->scope_count &&
+           known->spec_count == spec_count && memcmp(known->specs, specs, spec_count * sizeof *specs) == 0;
+}
+
+static void change(struct agent_decoder *decoder, struct agent_template *known, struct agent_template *template)
+{
+    const struct agent_watch *watch = &decoder->conf.watch;
+    const struct agent_domain *domain = known->domain;
+    agent_count(decoder, AGENT_INPUT_templates_changed, 1);
+    template->change_told = true;
+    if (!known->change_told && watch->template_changed != NULL) {
+        const struct agent_template_change event = {.source = domain->stream->source,
+                                                    .session = domain->session,
+                                                    .id = template->id,
+                                                    .before = known->specs,
+                                                    .before_count = known->spec_count,
+                                                    .after = template->specs,
+                                                    .after_count = template->spec_count};
+        watch->template_changed(watch->ctx, &event);
+    }
+    agent_template_forget(decoder, known);
+}
+
+static void forget_withdrawal(struct agent_domain *domain, uint16_t id)
+{
+    for (int i = 0; i < AGENT_WITHDRAWN; i++) {
+        if (domain->withdrawn[i] == id) domain->withdrawn[i] = 0;
+    }
+}
+
+int agent_template_learn(struct agent_decoder *decoder, struct agent_domain *domain,
+                         const struct agent_template_head *head, size_t spec_count, enum agent_input_count as)
+{
+    struct agent_template *known = agent_template_find(domain, head->id);
+    if (known != NULL && is_same(known, head, decoder->specs, spec_count)) {
+        known->unseen_ms = 0;
         agent_link_to_end(&decoder->templates, &known->by_age);
         agent_link_to_end(&domain->exporter->templates, &known->by_age_exporter);
         return 0;
     }
 
     struct agent_template *template = NULL;
-    int rc = make(decoder, spec_count, is_options, &template);
+    int rc = make(decoder, head, spec_count, &template);
     if (rc < 0) return rc;
-    if (known != NULL) agent_template_forget(decoder, known);
-    agent_count(decoder, known != NULL ? AGENT_INPUT_templates_changed : AGENT_INPUT_templates_learned, 1);
+    if (known != NULL) {
+        change(decoder, known, template);
+    } else {
+        agent_count(decoder, as, 1);
+    }
     make_room(decoder, domain->exporter);
 
-    template->id = id;
-    template->scope_count = (uint16_t)scope_count;
     template->domain = domain;
-    template->next = *bucket_of(domain, id);
-    *bucket_of(domain, id) = template;
+    template->next = *bucket_of(domain, template->id);
+    *bucket_of(domain, template->id) = template;
     agent_link_append(&decoder->templates, &template->by_age);
     agent_link_append(&domain->exporter->templates, &template->by_age_exporter);
     domain->template_count++;
     domain->exporter->template_count++;
     decoder->template_count++;
-    if (domain->parked_count > 0) agent_park_replay(decoder, domain, id);
+    decoder->learned_version++;
+    forget_withdrawal(domain, template->id);
+    if (domain->parked_count > 0) agent_park_replay(decoder, domain, template->id);
     return 0;
+}
+
+bool agent_template_is_withdrawn(const struct agent_domain *domain, uint16_t id)
+{
+    for (int i = 0; i < AGENT_WITHDRAWN; i++) {
+        if (domain->withdrawn[i] == id) return true;
+    }
+    return false;
+}
+
+/** Time passes for the templates of exporters that were heard since the last call: silence is no reason to forget. */
+void agent_template_expire(struct agent_decoder *decoder, int64_t now_ms)
+{
+    uint32_t most_ms = decoder->conf.template_expiry_ms;
+    if (most_ms == 0) return;
+    struct agent_link *next = NULL;
+    for (struct agent_link *at = decoder->templates.next; at != &decoder->templates; at = next) {
+        next = at->next;
+        struct agent_template *template = AGENT_LINKED(at, struct agent_template, by_age);
+        const struct agent_domain *speaks = template->domain->exporter->domains; /* the last that did */
+        if (template->domain->session >= AGENT_SESSION_CONNECTION || now_ms - speaks->heard_ms > AGENT_EXPIRY_MS)
+            continue;
+        template->unseen_ms += AGENT_EXPIRY_MS;
+        if (template->unseen_ms <= most_ms) continue;
+        agent_count(decoder, AGENT_INPUT_templates_expired, 1);
+        agent_template_forget(decoder, template);
+    }
+}
+
+const char *agent_specs_format(const struct agent_spec *specs, size_t count, char *out, size_t size)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < count && used + 1 < size; i++) {
+        char vendor[16] = "";
+        char bytes[8] = "var";
+        if (specs[i].enterprise == AGENT_ENTERPRISE_SCOPE) {
+            snprintf(vendor, sizeof vendor, "scope.");
+        } else if (specs[i].enterprise != 0) {
+            snprintf(vendor, sizeof vendor, "%u.", specs[i].enterprise);
+        }
+        if (specs[i].size != AGENT_VARIABLE) snprintf(bytes, sizeof bytes, "%u", specs[i].size);
+        int length = snprintf(out + used, size - used, "%s%s%u:%s", i > 0 ? " " : "", vendor, specs[i].element, bytes);
+        used += length > 0 ? (size_t)length : 0;
+    }
+    return out;
 }
 
 void agent_template_move(struct agent_decoder *decoder, struct agent_domain *from, struct agent_domain *to)
@@ -133,6 +220,7 @@ void agent_template_move(struct agent_decoder *decoder, struct agent_domain *fro
             }
             from->templates[bucket] = template->next;
             from->template_count--;
+            decoder->learned_version++;
             template->domain = to;
             template->next = to->templates[bucket];
             to->templates[bucket] = template;
@@ -148,6 +236,7 @@ void agent_template_withdraw(struct agent_decoder *decoder, struct agent_domain 
         for (struct agent_template *template = domain->templates[bucket]; template != NULL; template = next) {
             next = template->next;
             if (id != 0 ? template->id != id : template->is_options != is_options) continue;
+            domain->withdrawn[domain->withdrawn_next++ % AGENT_WITHDRAWN] = template->id;
             agent_template_forget(decoder, template);
             agent_count(decoder, AGENT_INPUT_templates_withdrawn, 1);
         }

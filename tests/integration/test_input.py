@@ -1,6 +1,8 @@
 """What exporters send reaches the store by any way, and what cannot be read can be looked at."""
 
 import json
+import socket
+import struct
 import subprocess
 import time
 
@@ -101,3 +103,28 @@ def test_exporters_are_listed_with_what_was_lost_of_them(river):
     assert (row["exporter"], row["sender"], row["protocol"]) == ("127.0.0.1", "127.0.0.1", "netflow5")
     assert (row["datagrams"], row["flows"]) == (2, 60)
     assert row["lost"] == {"sequence": 30, "template_missing": 0, "undecodable": 0, "socket_drops": 0}
+
+
+def ipfix(sequence, *sets):
+    body = b"".join(struct.pack(">HH", number, 4 + len(content)) + content for number, content in sets)
+    return struct.pack(">HHIII", 10, 16 + len(body), int(time.time()), sequence, 7) + body
+
+
+def test_an_agent_that_is_killed_between_a_template_and_its_data_loses_no_record(river):
+    agent = river.agent2
+    elements = [(8, 4), (12, 4), (1, 4), (2, 4)]
+    template = struct.pack(">HH", 256, len(elements)) + b"".join(struct.pack(">HH", *e) for e in elements)
+    data = b"".join(struct.pack(">4s4sII", bytes([10, 77, 0, i]), bytes([10, 77, 1, 1]), 1000, 1) for i in range(50))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as exporter:
+        exporter.bind(("127.0.0.1", 0))
+        exporter.connect(("127.0.0.1", river.udp_port("agent2")))
+        exporter.send(ipfix(0, (2, template)))
+        agent.counts("weir_agent_templates_written_total", 1)
+        agent.restart()
+        exporter.connect(("127.0.0.1", river.udp_port("agent2")))
+        exporter.send(ipfix(0, (256, data)))
+        agent.counts("weir_agent_flows_decoded_total", 50, protocol="ipfix")
+    assert agent.counter("weir_agent_templates_recalled_total") == 1
+    assert agent.counter("weir_agent_sets_parked_total") == 0
+    river.settle()
+    assert river.totals("1h", "net 10.77.0.0/16")[0] == 50

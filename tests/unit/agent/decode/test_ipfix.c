@@ -215,7 +215,7 @@ static void withdrawals_forget_one_template_or_all_of_a_kind(void **state)
     assert_int_equal(INPUT_COUNT(&input, templates_withdrawn), 3);
     take(HEADER("0000", "00000000") "0100 0008 00000007");
     assert_int_equal(input_flush(&input), 0);
-    assert_int_equal(INPUT_COUNT(&input, sets_parked), 1);
+    assert_int_equal(INPUT_COUNT(&input, sets_withdrawn), 1);
 }
 
 static void sequence_numbers_count_data_records_with_options(void **state)
