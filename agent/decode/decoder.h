@@ -62,8 +62,9 @@ struct agent_domain {
 
     struct agent_samples *samples; /* sFlow, once heard */
     struct agent_sequence sequence;
-    uint32_t uptime_ms; /* in the last datagram */
-    int64_t boot_ms;    /* IPFIX: systemInitTimeMilliseconds from options; 0 unknown */
+    struct agent_numbering numbering; /* IPFIX */
+    uint32_t uptime_ms;               /* in the last datagram */
+    int64_t boot_ms;                  /* IPFIX: systemInitTimeMilliseconds from options; 0 unknown */
 
     uint32_t override_one_in; /* by the operator's rules; 0 none */
     uint32_t default_one_in;
@@ -171,7 +172,7 @@ void agent_domain_restart(struct agent_decoder *decoder, struct agent_domain *do
  * seen by either is one.
  */
 enum agent_arrival agent_domain_order(struct agent_decoder *decoder, struct agent_domain *domain,
-                                      const struct agent_order *order, const struct agent_clock *clock);
+                                      const struct agent_order *said, const struct agent_clock *clock);
 
 /** Count gaps that stayed open for too long as lost. */
 void agent_domain_settle(struct agent_decoder *decoder, struct agent_domain *domain, int64_t now_ms);

@@ -171,6 +171,7 @@ static uint64_t records_of(const struct agent_domain *domain, uint64_t units)
 
 static void lose_units(struct agent_decoder *decoder, struct agent_domain *domain, uint64_t units)
 {
+    units = agent_numbering_release(&domain->numbering, units);
     if (units == 0) return;
     if (domain->samples != NULL) {
         agent_samples_lose_datagrams(decoder, domain, units);
@@ -233,10 +234,11 @@ static bool uptime_fell(uint32_t before_ms, uint32_t now_ms)
 }
 
 enum agent_arrival agent_domain_order(struct agent_decoder *decoder, struct agent_domain *domain,
-                                      const struct agent_order *order, const struct agent_clock *clock)
+                                      const struct agent_order *said, const struct agent_clock *clock)
 {
     uint64_t lost = 0;
     bool rebooted = false;
+    struct agent_order order = *said;
     if (clock->has_uptime) {
         rebooted = domain->sequence.known && uptime_fell(domain->uptime_ms, clock->uptime_ms);
         if (rebooted) {
@@ -246,7 +248,13 @@ enum agent_arrival agent_domain_order(struct agent_decoder *decoder, struct agen
         }
         domain->uptime_ms = clock->uptime_ms;
     }
-    enum agent_arrival arrival = agent_sequence_step(&domain->sequence, order, &lost);
+    if (domain->protocol == AGENT_PROTOCOL_ipfix) {
+        bool switched = false;
+        bool has_place = agent_numbering_step(&domain->numbering, &domain->sequence, &order, &switched);
+        agent_count(decoder, AGENT_INPUT_sequence_conventions, switched);
+        if (!has_place) return AGENT_ARRIVAL_LATE;
+    }
+    enum agent_arrival arrival = agent_sequence_step(&domain->sequence, &order, &lost);
     switch (arrival) {
     case AGENT_ARRIVAL_IN_ORDER: break;
     case AGENT_ARRIVAL_LATE: agent_count(decoder, AGENT_INPUT_sequence_late, 1); break;

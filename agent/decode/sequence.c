@@ -97,3 +97,58 @@ enum agent_arrival agent_sequence_step(struct agent_sequence *s, const struct ag
     if (s->gap_count > 0) *lost += agent_sequence_settle(s, order->now_ms);
     return arrival;
 }
+
+/* ---- which records are counted ---- */
+
+/** 1: a message's own records are counted; 0: those before it are; -1: it does not tell. */
+static int vote(const struct agent_numbering *n, const struct agent_order *order)
+{
+    if (!n->after_first || n->uncertain || order->units_uncertain || n->units == order->units) return -1;
+    uint32_t step = order->first - n->number;
+    if (step == n->units) return 0;
+    return step == order->units ? 1 : -1;
+}
+
+bool agent_numbering_step(struct agent_numbering *n, struct agent_sequence *sequence, struct agent_order *order,
+                          bool *switched)
+{
+    enum { CONVINCED = 4, CONVINCED_AT_FIRST = 2 };
+    int said = vote(n, order);
+    n->after_first = true;
+    n->uncertain = order->units_uncertain;
+    n->number = order->first;
+    n->units = order->units;
+    *switched = false;
+    if (said >= 0 && (said == 1) == n->own) {
+        n->known = true;
+        n->contrary = 0;
+    } else if (said >= 0 && ++n->contrary >= (n->known ? CONVINCED : CONVINCED_AT_FIRST)) {
+        n->own = said == 1;
+        n->known = true;
+        n->contrary = 0;
+        n->withheld = 0;
+        *sequence = (struct agent_sequence){0};
+        *switched = true;
+    }
+    if (!n->own) return true;
+
+    if (!order->units_uncertain) {
+        order->first -= order->units;
+        return true;
+    }
+    /* It ends where its number says; where it begins cannot be known: as if it were the next. */
+    if (!sequence->known || (int32_t)(order->first - sequence->next) < 0) return false;
+    order->units = order->first - sequence->next;
+    order->first = sequence->next;
+    order->units_uncertain = false;
+    return true;
+}
+
+uint64_t agent_numbering_release(struct agent_numbering *n, uint64_t lost)
+{
+    n->withheld += lost;
+    if (n->contrary > 0) return 0;
+    uint64_t all = n->withheld;
+    n->withheld = 0;
+    return all;
+}

@@ -51,4 +51,32 @@ uint64_t agent_sequence_restart(struct agent_sequence *sequence);
 /** Settle gaps that are older than AGENT_SEQUENCE_SETTLE_MS; returns the units lost. */
 uint64_t agent_sequence_settle(struct agent_sequence *sequence, int64_t now_ms);
 
+/**
+ * Which records the sequence numbers of an IPFIX source count. RFC 7011 3.1: those of the messages before. There are
+ * exporters (softflowd 1.1.0) that count those of the message itself, too. Two messages of different size tell: the
+ * step between their numbers is the size of the first, or of the second; while all have one size it makes no difference.
+ * While messages contradict what is thought, losses are withheld.
+ * Zero it to begin.
+ */
+struct agent_numbering {
+    bool own;         /* a message's own records are counted */
+    bool known;       /* a message has said so */
+    bool after_first; /* these are of the message before: */
+    bool uncertain;
+    uint8_t contrary; /* messages that said the opposite, one after the other */
+    uint32_t number;
+    uint32_t units;
+    uint64_t withheld; /* units */
+};
+
+/**
+ * Take note of a message. Rewrites @order, so that its first number is that of its first record; false: it cannot be
+ * placed. On true *switched says that what was thought before was wrong: @sequence begins anew with @order.
+ */
+bool agent_numbering_step(struct agent_numbering *numbering, struct agent_sequence *sequence, struct agent_order *order,
+                          bool *switched);
+
+/** What may be said of @lost units: all that are known by now, or none yet. */
+uint64_t agent_numbering_release(struct agent_numbering *numbering, uint64_t lost);
+
 #endif
