@@ -14,6 +14,7 @@ import json
 import re
 
 U32 = 1 << 32
+SFLOW_INTERNAL = 0x3FFFFFFF  # the device itself, no interface
 FROM_RECORD, FROM_SAMPLER, FROM_EXPORTER = 2, 3, 4  # enum weir_sampling_origin
 
 # Our field <- elements by rank; those of one rank are all looked at in the order of the record, and the first that is
@@ -131,7 +132,7 @@ class Sampling:
         return {"sampling": rate, "sampling_origin": origin}
 
 
-# ---- tshark -T json (NetFlow, IPFIX) ----
+# ---- tshark -T json ----
 
 
 class Pairs(dict):
@@ -167,6 +168,47 @@ def tshark_elements(node, into):
         if f"{family}_type" in into:
             into[f"{family}_type_code"] = into[f"{family}_type"] << 8 | into.get(f"{family}_code", 0)
     return into
+
+
+SAMPLED = {
+    "bytes": "sflow_245.header.frame_length", "sampling": "sflow.flow_sample.sampling_rate", "src_mac": "eth.src",
+    "dst_mac": "eth.dst", "vlan": "sflow_245.vlan.in", "vlan_out": "sflow_245.vlan.out", "if_in": "sflow.flow_sample.input_interface",
+    "if_out": "sflow.flow_sample.output_interface_value",
+}  # fmt: skip
+SAMPLED_PACKET = {
+    "src_ip": ("ip.src", "ipv6.src"), "dst_ip": ("ip.dst", "ipv6.dst"), "proto": ("ip.proto", "ipv6.nxt"),
+    "tos": ("ip.dsfield", "ipv6.tclass"), "src_port": ("tcp.srcport", "udp.srcport"), "dst_port": ("tcp.dstport", "udp.dstport"),
+    "tcp_flags": ("tcp.flags",), "icmp_type": ("icmp.type", "icmpv6.type"), "icmp_code": ("icmp.code", "icmpv6.code"),
+}  # fmt: skip
+
+
+def flatten(node, into):
+    """Every leaf under @node by its key; the first of several, which is the outermost header's."""
+    for key, value in node.pairs:
+        if isinstance(value, Pairs):
+            flatten(value, into)
+        elif isinstance(value, str):
+            into.setdefault(key, value)
+    return into
+
+
+def tshark_sample(sample):
+    """A flow sample: what the sample says, and the headers of the packet in it."""
+    leaves = flatten(sample, {})
+    flow = {"packets": 1, "sampling_origin": FROM_RECORD}
+    flow |= {field: number(leaves[key]) for field, key in SAMPLED.items() if key in leaves}
+    for field, keys in SAMPLED_PACKET.items():
+        for key in keys:
+            if key in leaves:
+                flow.setdefault(field, address(leaves[key]) if field.endswith("_ip") else number(leaves[key]))
+    if flow.pop("icmp_type", None) is not None:
+        flow["icmp"] = number(leaves.get("icmp.type", leaves.get("icmpv6.type"))) << 8 | flow.pop("icmp_code")
+    for field in ("if_in", "if_out"):
+        if flow.get(field) == SFLOW_INTERNAL:
+            flow[field] = 0
+    if leaves.get("sflow.flow_sample.output_interface_format", "0") != "0":  # discarded, or several
+        flow["if_out"] = 0
+    return flow
 
 
 class Tshark:
@@ -222,6 +264,10 @@ class Tshark:
 
     def datagram(self, layers):
         seen = {"flows": [], "options": 0, "waiting": 0}
+        if "sflow" in layers:
+            samples = [(name, sample) for name, sample in layers["sflow"].pairs if isinstance(sample, Pairs)]
+            seen["flows"] = [tshark_sample(s) for name, s in samples if name.startswith(("Flow sample", "Expanded flow"))]
+            seen["counters"] = sum(name.startswith(("Counters sample", "Expanded counters")) for name, _ in samples)
         for key, cflow in layers.pairs:
             if key != "cflow" or not isinstance(cflow, Pairs):
                 continue
@@ -244,8 +290,6 @@ def tshark(path):
 
 
 # ---- sflowtool -J (sFlow): a JSON object for each datagram ----
-
-SFLOW_INTERNAL = 0x3FFFFFFF
 
 
 def sflow_interface(sample, key):

@@ -117,13 +117,14 @@ class Capture:
                 self.ping(clients[0], server, 3)
         return self
 
-    def write(self, path):
-        """Write a pcap of Ethernet frames, times as given or ending now-ish (start + seconds)."""
+    def write(self, path, vlan=None):
+        """Write a pcap of Ethernet frames, tagged where @vlan is given; times as given or ending now-ish (start + seconds)."""
+        tag = b"" if vlan is None else struct.pack("!HH", 0x8100, vlan)
         self.packets.sort(key=lambda item: item[0])
         with open(path, "wb") as out:
             out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
             for when, packet in self.packets:
-                frame = b"\x02\0\0\0\0\x02" + b"\x02\0\0\0\0\x01" + (b"\x08\0" if packet[0] >> 4 == 4 else b"\x86\xdd") + packet
+                frame = b"\x02\0\0\0\0\x02" + b"\x02\0\0\0\0\x01" + tag + (b"\x08\0" if packet[0] >> 4 == 4 else b"\x86\xdd") + packet
                 at = self.start + when
                 out.write(struct.pack("<IIII", int(at), int(at % 1 * 1e6), len(frame), len(frame)) + frame)
         return path

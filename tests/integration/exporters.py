@@ -67,19 +67,23 @@ def softflowd_tcp(capture, port, folder):
         subprocess.run([*command, "-P", "tcp", "-n", f"127.0.0.1:{port}"], stdout=log, stderr=log, check=True, timeout=60)
 
 
-def sfprobe(capture, folder):
-    """The datagrams of pmacctd's sFlow probe for a capture: every packet a sample."""
+def pmacctd(capture, folder, options):
+    """The datagrams of a probe of pmacctd (plugins=nfprobe or sfprobe) for a capture; options as in its configuration."""
     need("pmacctd")
 
     def start(port, log):
         config = folder / "pmacctd.conf"
-        config.write_text(
-            f"daemonize: false\npcap_savefile: {capture}\nplugins: sfprobe\nsfprobe_receiver: 127.0.0.1:{port}\n"
-            "sfprobe_agentip: 127.0.0.1\nsampling_rate: 1\nplugin_pipe_size: 10240000\nplugin_buffer_size: 10240\n"
-        )
+        given = {"daemonize": "false", "pcap_savefile": capture, "plugin_pipe_size": 10240000, "plugin_buffer_size": 10240}
+        given |= {f"{options['plugins']}_receiver": f"127.0.0.1:{port}", **options}
+        config.write_text("".join(f"{key}: {value}\n" for key, value in given.items()))
         return subprocess.Popen(["/usr/sbin/pmacctd", "-f", str(config)], stdout=log, stderr=log)
 
     return _record(start, folder)
+
+
+def sfprobe(capture, folder):
+    """The datagrams of pmacctd's sFlow probe for a capture: every packet a sample."""
+    return pmacctd(capture, folder, {"plugins": "sfprobe", "sfprobe_agentip": "127.0.0.1", "sampling_rate": 1})
 
 
 def send(datagrams, port, host="127.0.0.1", pause_s=0.0005):
