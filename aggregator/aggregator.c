@@ -301,7 +301,7 @@ static int open_store(struct aggregator *aggregator, struct weir_why *why)
     struct agg_roller_conf roller = {.store = aggregator->store,
                                      .metrics = aggregator->metrics,
                                      .seed = seed,
-                                     .memory_bytes = conf->memory_bytes * 3 / 8,
+                                     .memory_bytes = conf->memory_bytes / 2,
                                      .minutes_ms = conf->rollup_flush_ms,
                                      .hours_ms = conf->rollup_hour_flush_ms,
                                      .pause_ms = conf->rollup_pause_ms};

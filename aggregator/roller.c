@@ -63,14 +63,20 @@ struct agg_roller {
 };
 
 /* Hours stay in memory longer than minutes, and gain more by it: every writing repeats their rows. */
-static size_t minutes_most(const struct agg_roller *roller)
-{
-    return roller->conf.memory_bytes / 3;
-}
-
 static size_t hours_most(const struct agg_roller *roller)
 {
-    return roller->conf.memory_bytes / 3 * 2;
+    return roller->conf.memory_bytes / 2;
+}
+
+static size_t minutes_most(const struct agg_roller *roller)
+{
+    return roller->conf.memory_bytes / 4;
+}
+
+/** Of minutes that were written, for the next ones. */
+static size_t kept_most(const struct agg_roller *roller)
+{
+    return roller->conf.memory_bytes / 4;
 }
 
 /* --- writing rows --- */
@@ -82,25 +88,38 @@ struct out {
     uint64_t rows;
 };
 
-static int put_mark(void *ctx, uint32_t shard)
+static int put(struct out *out, struct weir_view key, struct weir_view value)
 {
-    struct out *out = ctx;
-    struct agg_key key = agg_key_rolled(shard);
-    uint8_t value[AGG_ROLLED_BYTES];
-    agg_rolled_encode(&out->roller->rolled[out->tier][shard], value);
-    struct weir_view view = weir_view_of(value, sizeof value);
-    if (out->bulk != NULL) return agg_bulk_put(out->bulk, agg_key_view(&key), view);
-    agg_write_put(out->roller->write, out->roller->conf.store, family_of[out->tier], agg_key_view(&key), view);
+    if (out->bulk != NULL) return agg_bulk_put(out->bulk, key, value);
+    agg_write_put(out->roller->write, out->roller->conf.store, family_of[out->tier], key, value);
     return 0;
 }
 
-static int put_row(void *ctx, struct weir_view key, struct weir_view value)
+static int put_shard(void *ctx, uint32_t shard, uint64_t *upto)
+{
+    struct out *out = ctx;
+    const struct agg_place *rolled = &out->roller->rolled[out->tier][shard];
+    struct agg_key key = agg_key_rolled(shard);
+    uint8_t value[AGG_ROLLED_BYTES];
+    agg_rolled_encode(rolled, value);
+    *upto = rolled->number;
+    return put(out, agg_key_view(&key), weir_view_of(value, sizeof value));
+}
+
+static int put_source(void *ctx, struct weir_view key, struct weir_view value)
 {
     struct out *out = ctx;
     out->rows++;
     if (out->bulk != NULL) return agg_bulk_merge(out->bulk, key, value);
     agg_write_merge(out->roller->write, out->roller->conf.store, family_of[out->tier], key, value);
     return 0;
+}
+
+static int put_chunk(void *ctx, struct weir_view key, struct weir_view value, uint32_t rows)
+{
+    struct out *out = ctx;
+    out->rows += rows;
+    return put(out, key, value);
 }
 
 /** Write all rows of a tier with the marks that they cover, at once, and forget them. On failure they stay. */
@@ -112,7 +131,7 @@ static int write_rows(struct agg_roller *roller, enum agg_tier tier)
     int64_t begin_us = weir_mono_us();
     struct weir_why why = {0};
     struct out out = {.roller = roller, .tier = tier};
-    struct agg_roll_sink sink = {.ctx = &out, .shard = put_mark, .row = put_row};
+    struct agg_roll_sink sink = {.ctx = &out, .shard = put_shard, .source = put_source, .chunk = put_chunk};
     int rc = rows < BULK_LEAST ? 0 : agg_bulk_create(store, family_of[tier], &out.bulk, &why);
     agg_write_clear(roller->write);
     if (rc == 0) rc = agg_roll_emit(roller->roll, tier, &sink);
@@ -148,10 +167,18 @@ static int fold(struct agg_roller *roller, const struct agg_place upto[WEIR_SHAR
     return rc;
 }
 
+/** Does a tier take so much memory that it has to be written? What adding up makes small enough does not. */
+static bool is_full(struct agg_roller *roller, enum agg_tier tier, size_t most)
+{
+    if (agg_roll_bytes(roller->roll, tier) <= most) return false;
+    (void)agg_roll_compact(roller->roll, tier);
+    return agg_roll_bytes(roller->roll, tier) > most / 2;
+}
+
 /** Write the hours if they take much memory. Failing is no reason to stop: they stay, and are tried again. */
 static void relieve_hours(struct agg_roller *roller)
 {
-    if (agg_roll_bytes(roller->roll, AGG_TIER_1H) > hours_most(roller)) (void)write_rows(roller, AGG_TIER_1H);
+    if (is_full(roller, AGG_TIER_1H, hours_most(roller))) (void)write_rows(roller, AGG_TIER_1H);
 }
 
 /** Stored hours never reach further than stored minutes: what lies between the marks is read back for the hours alone. */
@@ -276,9 +303,10 @@ static int read_back(struct agg_roller *roller, const struct agg_place *after, u
 static int after_block(struct agg_roller *roller, const struct agg_place *place)
 {
     roller->rolled[AGG_TIER_1M][place->shard] = *place;
-    size_t bytes = agg_roll_bytes(roller->roll, AGG_TIER_1M);
-    weir_metrics_set(roller->conf.metrics, AGG_COUNT_rollup_bytes, bytes + agg_roll_bytes(roller->roll, AGG_TIER_1H));
-    if (bytes > minutes_most(roller)) (void)write_minutes(roller); /* add_block waits when it failed */
+    weir_metrics_set(roller->conf.metrics, AGG_COUNT_rollup_bytes,
+                     agg_roll_bytes(roller->roll, AGG_TIER_1M) + agg_roll_bytes(roller->roll, AGG_TIER_1H));
+    if (is_full(roller, AGG_TIER_1M, minutes_most(roller)))
+        (void)write_minutes(roller); /* add_block waits when it failed */
     return 0;
 }
 
@@ -296,7 +324,7 @@ static int catch_up_shard(struct agg_roller *roller, const struct agg_place *upt
 static int after_hour_block(struct agg_roller *roller, const struct agg_place *place)
 {
     roller->reread[place->shard] = *place;
-    if (agg_roll_bytes(roller->roll, AGG_TIER_1M) <= minutes_most(roller)) return 0;
+    if (!is_full(roller, AGG_TIER_1M, minutes_most(roller))) return 0;
     int rc = fold(roller, roller->reread);
     if (rc < 0) return rc;
     agg_roll_clear(roller->roll, AGG_TIER_1M);
@@ -466,7 +494,7 @@ int agg_roller_create(const struct agg_roller_conf *conf, struct agg_roller **re
     pthread_cond_init(&roller->done, &monotonic);
     pthread_condattr_destroy(&monotonic);
 
-    int rc = agg_roll_create(conf->seed, &roller->roll);
+    int rc = agg_roll_create(conf->seed, kept_most(roller), &roller->roll);
     if (rc == 0) rc = weir_batch_decoder_create(&roller->decoder);
     if (rc == 0) rc = weir_batch_create(1, &roller->scratch);
     if (rc == 0) rc = agg_write_create(&roller->write);

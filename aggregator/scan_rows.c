@@ -1,11 +1,11 @@
 #include "aggregator/scan.h"
 
+#include "aggregator/store/chunk.h"
 #include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "common/flow/orient.h"
 
 #include <string.h>
-
-enum { CHECK_EVERY = 4096 };
 
 int agg_scan_check(const struct agg_scan *scan)
 {
@@ -50,32 +50,36 @@ int agg_scan_plan_rows(uint64_t dims, const struct weir_filter *filter, struct a
     return WEIR_ENOTFOUND;
 }
 
-/** The values that a row has, by dimension. */
-static void read_values(const struct agg_row_key *key, struct weir_answer *answer, struct weir_row_key *row)
+/** The values of a chunk's row, by dimension. */
+static void read_values(const struct agg_chunk *chunk, uint32_t at, struct weir_row_key *row)
 {
     union weir_value *value = row->value;
-    switch (key->table) {
-    case AGG_TABLE_SOURCE:
-        value[WEIR_DIM_exporter].ip = key->source.exporter;
-        value[WEIR_DIM_domain].number = key->source.domain;
-        value[WEIR_DIM_protocol].number = key->protocol;
-        value[WEIR_DIM_site].number = (uint64_t)weir_answer_name(answer, key->site);
-        row->site = key->site;
-        break;
+    switch (chunk->table) {
     case AGG_TABLE_SERVICE:
-        value[WEIR_DIM_server_ip].ip = key->ip[0];
-        value[WEIR_DIM_proto].number = key->proto;
-        value[WEIR_DIM_server_port].number = key->port;
-        value[WEIR_DIM_service].number = weir_service_of(key->proto, key->port);
+        value[WEIR_DIM_server_ip].ip = chunk->ip[0][at];
+        value[WEIR_DIM_proto].number = chunk->proto[at];
+        value[WEIR_DIM_server_port].number = chunk->port[at];
+        value[WEIR_DIM_service].number = weir_service_of(chunk->proto[at], chunk->port[at]);
         break;
     case AGG_TABLE_PAIR:
-        value[WEIR_DIM_src_ip].ip = key->ip[0];
-        value[WEIR_DIM_dst_ip].ip = key->ip[1];
+        value[WEIR_DIM_src_ip].ip = chunk->ip[0][at];
+        value[WEIR_DIM_dst_ip].ip = chunk->ip[1][at];
         break;
-    case AGG_TABLE_SRC: value[WEIR_DIM_src_ip].ip = value[WEIR_DIM_ip].ip = key->ip[0]; break;
-    case AGG_TABLE_DST: value[WEIR_DIM_dst_ip].ip = value[WEIR_DIM_ip].ip = key->ip[0]; break;
-    default: value[WEIR_DIM_ip].ip = key->ip[0]; break;
+    case AGG_TABLE_SRC: value[WEIR_DIM_src_ip].ip = value[WEIR_DIM_ip].ip = chunk->ip[0][at]; break;
+    case AGG_TABLE_DST: value[WEIR_DIM_dst_ip].ip = value[WEIR_DIM_ip].ip = chunk->ip[0][at]; break;
+    default: value[WEIR_DIM_ip].ip = chunk->ip[0][at]; break;
     }
+}
+
+/** The values of a source's row. */
+static void read_source(const struct agg_row_key *key, struct weir_answer *answer, struct weir_row_key *row)
+{
+    union weir_value *value = row->value;
+    value[WEIR_DIM_exporter].ip = key->source.exporter;
+    value[WEIR_DIM_domain].number = key->source.domain;
+    value[WEIR_DIM_protocol].number = key->protocol;
+    value[WEIR_DIM_site].number = (uint64_t)weir_answer_name(answer, key->site);
+    row->site = key->site;
 }
 
 static struct weir_counts negative(const struct weir_counts *counts)
@@ -89,30 +93,11 @@ static struct weir_counts negative(const struct weir_counts *counts)
                                 .bytes_variance = -counts->bytes_variance};
 }
 
-static int add_row(struct agg_scan *scan, const struct weir_row_key *row, const struct agg_row_key *key,
-                   int64_t time_ms, const struct weir_counts *counts)
-{
-    const struct weir_question *question = scan->question;
-    union weir_value values[WEIR_QUESTION_DIMS_MOST] = {{{{0}}}};
-    int either = -1;
-    for (uint32_t d = 0; d < question->dim_count; d++) {
-        values[d] = row->value[question->dims[d]];
-        if (question->dims[d] == WEIR_DIM_ip && key->table == AGG_TABLE_PAIR) either = (int)d;
-    }
-    if (either < 0) return weir_answer_add(scan->answer, values, time_ms, counts);
+typedef int entry_fn(struct agg_scan *scan, void *ctx, struct weir_view key, struct weir_view value);
 
-    values[either].ip = key->ip[0];
-    int rc = weir_answer_add(scan->answer, values, time_ms, counts);
-    if (rc < 0 || weir_ip_equal(&key->ip[0], &key->ip[1])) return rc;
-    values[either].ip = key->ip[1];
-    return weir_answer_add(scan->answer, values, time_ms, counts);
-}
-
-typedef int row_fn(struct agg_scan *scan, void *ctx, const struct agg_row_key *key, const struct agg_row *row);
-
-/** Walk the rows of one table in the windows of [@from_ms, @to_ms), in all shards that are asked for. */
-static int walk_rows(struct agg_scan *scan, enum agg_tier tier, enum agg_table table, int64_t from_ms, int64_t to_ms,
-                     row_fn *fn, void *ctx)
+/** Walk the entries of one table in the windows of [@from_ms, @to_ms), in all shards that are asked for. */
+static int walk(struct agg_scan *scan, enum agg_tier tier, enum agg_table table, int64_t from_ms, int64_t to_ms,
+                entry_fn *fn, void *ctx)
 {
     int64_t width_ms = agg_tier_ms(tier);
     uint32_t from = (uint32_t)(from_ms / width_ms), to = (uint32_t)((to_ms + width_ms - 1) / width_ms);
@@ -125,14 +110,8 @@ static int walk_rows(struct agg_scan *scan, enum agg_tier tier, enum agg_table t
         rc = agg_iter_create(scan->by->store, scan->snapshot,
                              tier == AGG_TIER_1M ? AGG_FAMILY_ROLLUP_1M : AGG_FAMILY_ROLLUP_1H, agg_key_view(&lower),
                              agg_key_view(&upper), AGG_ITER_SCAN, &iter);
-        for (; rc == 0 && agg_iter_valid(iter); agg_iter_next(iter)) {
-            struct agg_row_key key;
-            struct agg_row row = {0};
-            rc = agg_row_key_decode(agg_iter_key(iter), &key);
-            if (rc == 0 && agg_row_decode_add(agg_iter_value(iter), &row) < 0) rc = WEIR_ECORRUPT;
-            if (rc == 0) rc = fn(scan, ctx, &key, &row);
-            if (rc == 0 && ++scan->scanned % CHECK_EVERY == 0) rc = agg_scan_check(scan);
-        }
+        for (; rc == 0 && agg_iter_valid(iter); agg_iter_next(iter))
+            rc = fn(scan, ctx, agg_iter_key(iter), agg_iter_value(iter));
         if (rc == 0) rc = agg_iter_error(iter, NULL);
         agg_iter_destroy(iter);
         if (rc == 0) rc = agg_scan_check(scan);
@@ -142,47 +121,112 @@ static int walk_rows(struct agg_scan *scan, enum agg_tier tier, enum agg_table t
 
 struct adding {
     struct weir_row_key row;
+    struct agg_chunk *chunk; /* scratch */
+    enum agg_table table;
     int64_t width_ms;
     bool any;
     bool subtract;
     bool total;
 };
 
-static int add_one(struct agg_scan *scan, void *ctx, const struct agg_row_key *key, const struct agg_row *row)
+/** Add a row whose values are in adding->row to the answer. */
+static int add_row(struct agg_scan *scan, struct adding *adding, int64_t time_ms, const struct weir_counts *counts)
 {
-    struct adding *adding = ctx;
-    read_values(key, scan->answer, &adding->row);
+    const struct weir_question *question = scan->question;
+    const union weir_value *have = adding->row.value;
     if (!adding->any && !weir_filter_row(scan->filter, &adding->row)) return 0;
-    const struct weir_counts *counts = &row->counts;
     if (counts->flows == 0 && counts->packets == 0 && counts->bytes == 0) return 0;
     if (counts->scaled_bytes != counts->bytes || counts->scaled_packets != counts->packets)
         scan->answer->coverage.sampled = true;
+    if (adding->total) weir_counts_add(&scan->answer->total, counts);
+
     struct weir_counts less = negative(counts);
-    int64_t time_ms = agg_scan_step(scan->question, key->window * adding->width_ms);
-    int rc = add_row(scan, &adding->row, key, time_ms, adding->subtract ? &less : counts);
-    if (rc == 0 && adding->total) weir_counts_add(&scan->answer->total, counts);
-    return rc;
+    if (adding->subtract) counts = &less;
+    union weir_value values[WEIR_QUESTION_DIMS_MOST] = {{{{0}}}};
+    int either = -1;
+    for (uint32_t d = 0; d < question->dim_count; d++) {
+        values[d] = have[question->dims[d]];
+        if (question->dims[d] == WEIR_DIM_ip && adding->table == AGG_TABLE_PAIR) either = (int)d;
+    }
+    if (either < 0) return weir_answer_add(scan->answer, values, time_ms, counts);
+
+    values[either].ip = have[WEIR_DIM_src_ip].ip;
+    int rc = weir_answer_add(scan->answer, values, time_ms, counts);
+    if (rc < 0 || weir_ip_equal(&have[WEIR_DIM_src_ip].ip, &have[WEIR_DIM_dst_ip].ip)) return rc;
+    values[either].ip = have[WEIR_DIM_dst_ip].ip;
+    return weir_answer_add(scan->answer, values, time_ms, counts);
+}
+
+static int add_chunk(struct agg_scan *scan, void *ctx, struct weir_view key, struct weir_view value)
+{
+    struct adding *adding = ctx;
+    struct agg_chunk *chunk = adding->chunk;
+    uint32_t window;
+    int rc = agg_key_read_window(key, &window);
+    if (rc == 0) rc = agg_chunk_decode(value, adding->table, chunk);
+    if (rc < 0) return rc;
+    int64_t time_ms = agg_scan_step(scan->question, window * adding->width_ms);
+    for (uint32_t at = 0; rc == 0 && at < chunk->count; at++) {
+        struct weir_counts counts = agg_chunk_counts(chunk, at);
+        read_values(chunk, at, &adding->row);
+        rc = add_row(scan, adding, time_ms, &counts);
+    }
+    scan->scanned += chunk->count;
+    return rc == 0 ? agg_scan_check(scan) : rc;
+}
+
+/** A source's row as it is stored. WEIR_ECORRUPT. */
+static int decode_source(struct weir_view key, struct weir_view value, struct agg_row_key *ret_key,
+                         struct agg_row *ret_row)
+{
+    *ret_row = (struct agg_row){0};
+    int rc = agg_row_key_decode(key, ret_key);
+    return rc == 0 && agg_row_decode_add(value, ret_row) < 0 ? WEIR_ECORRUPT : rc;
+}
+
+static int add_source_row(struct agg_scan *scan, void *ctx, struct weir_view key_bytes, struct weir_view value)
+{
+    struct adding *adding = ctx;
+    struct agg_row_key key;
+    struct agg_row row;
+    int rc = decode_source(key_bytes, value, &key, &row);
+    if (rc < 0) return rc;
+    read_source(&key, scan->answer, &adding->row);
+    scan->scanned++;
+    return add_row(scan, adding, agg_scan_step(scan->question, key.window * adding->width_ms), &row.counts);
 }
 
 int agg_scan_rows(struct agg_scan *scan, const struct agg_row_plan *plan, enum agg_tier tier, int64_t from_ms,
                   int64_t to_ms)
 {
-    int rc = 0;
+    struct agg_chunk *chunk = weir_malloc(sizeof *chunk);
+    int rc = chunk == NULL ? WEIR_ENOMEM : 0;
     for (uint32_t i = 0; rc == 0 && i < plan->count; i++) {
         struct adding adding = {.row = {.have = plan->have, .site = ""},
+                                .chunk = chunk,
+                                .table = plan->parts[i].table,
                                 .width_ms = agg_tier_ms(tier),
                                 .any = weir_filter_is_any(scan->filter),
                                 .subtract = plan->parts[i].subtract,
                                 .total = plan->parts[i].total};
-        rc = walk_rows(scan, tier, plan->parts[i].table, from_ms, to_ms, add_one, &adding);
+        rc = walk(scan, tier, adding.table, from_ms, to_ms,
+                  adding.table == AGG_TABLE_SOURCE ? add_source_row : add_chunk, &adding);
     }
+    weir_free(chunk);
     return rc;
 }
 
-static int add_source(struct agg_scan *scan, void *ctx, const struct agg_row_key *key, const struct agg_row *row)
+static int add_source(struct agg_scan *scan, void *ctx, struct weir_view key_bytes, struct weir_view value)
 {
     const bool *coverage_only = ctx;
     struct weir_answer *answer = scan->answer;
+    struct agg_row_key stored_key;
+    struct agg_row stored_row;
+    int rc = decode_source(key_bytes, value, &stored_key, &stored_row);
+    if (rc < 0) return rc;
+    scan->scanned++;
+    const struct agg_row_key *key = &stored_key;
+    const struct agg_row *row = &stored_row;
     struct weir_where where = {.source = key->source, .protocol = key->protocol, .site = key->site};
     if (weir_filter_excludes(scan->filter, &where)) return 0;
     struct weir_lost *lost = &answer->coverage.lost;
@@ -216,5 +260,5 @@ static int add_source(struct agg_scan *scan, void *ctx, const struct agg_row_key
 
 int agg_scan_sources(struct agg_scan *scan, enum agg_tier tier, int64_t from_ms, int64_t to_ms, bool coverage_only)
 {
-    return walk_rows(scan, tier, AGG_TABLE_SOURCE, from_ms, to_ms, add_source, &coverage_only);
+    return walk(scan, tier, AGG_TABLE_SOURCE, from_ms, to_ms, add_source, &coverage_only);
 }

@@ -3,7 +3,8 @@
  * with the shard; what is dropped by time has the time next.
  *
  *     flows, block   shard 2 | commit hour 4 | block number 8
- *     rollups        shard 2 | table 1 | window 4 | the row's dimensions (row.h); table 0 holds the rolled mark
+ *     rollups        shard 2 | table 1 | window 4 | of sources: the row's dimensions (row.h), else of a chunk (chunk.h):
+ *                    last block 8 | index 2; table 0 holds the rolled mark
  *     meta           kind 1 | ...
  */
 #ifndef WEIR_AGGREGATOR_STORE_KEY_H
@@ -114,6 +115,24 @@ static inline struct agg_key agg_key_window(uint32_t shard, uint8_t table, uint3
     agg_key_u16(&key, (uint16_t)shard);
     agg_key_u8(&key, table);
     agg_key_u32(&key, window);
+    return key;
+}
+
+/** WEIR_ECORRUPT when it is no key of a rollup's row or chunk. */
+static inline int agg_key_read_window(struct weir_view key, uint32_t *ret)
+{
+    if (key.size < AGG_ROW_PREFIX_BYTES) return WEIR_ECORRUPT;
+    *ret = weir_load_u32be(key.data + 3);
+    return 0;
+}
+
+/** A chunk of rows of a table's window. @upto: number of the last block that they hold, @index: chunks of one writing. */
+static inline struct agg_key agg_key_chunk(uint32_t shard, uint8_t table, uint32_t window, uint64_t upto,
+                                           uint16_t index)
+{
+    struct agg_key key = agg_key_window(shard, table, window);
+    agg_key_u64(&key, upto);
+    agg_key_u16(&key, index);
     return key;
 }
 

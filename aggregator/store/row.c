@@ -110,19 +110,6 @@ size_t agg_row_encode(const struct agg_row *row, uint8_t out[AGG_ROW_BYTES_MOST]
     return (size_t)(at - out);
 }
 
-size_t agg_counts_encode(const struct weir_counts *counts, uint8_t out[AGG_ROW_BYTES_MOST])
-{
-    bool plain = counts->scaled_packets == counts->packets && counts->scaled_bytes == counts->bytes;
-    if (!plain || counts->flows == 0 || counts->packets == 0 || counts->bytes == 0) {
-        struct agg_row row = {.counts = *counts};
-        return agg_row_encode(&row, out);
-    }
-    uint8_t *at = put_varint(out, 1u << FLOWS | 1u << PACKETS | 1u << BYTES);
-    at = put_varint(at, counts->flows);
-    at = put_varint(at, counts->packets);
-    return (size_t)(put_varint(at, counts->bytes) - out);
-}
-
 void agg_row_add(const struct agg_row *from, struct agg_row *into)
 {
     weir_counts_add(&into->counts, &from->counts);
@@ -223,28 +210,49 @@ static void take_ip(struct weir_cursor *c, struct weir_ip *ret)
         *ret = family == 4 ? weir_ip_from_v4(at) : weir_ip_from_v6(at);
 }
 
+/** Append an address: 4 and its four bytes, or 6 and sixteen. Returns the new end. */
+static uint8_t *put_ip(uint8_t *at, const struct weir_ip *ip)
+{
+    if (weir_ip_is_v4(ip)) {
+        *at = 4;
+        memcpy(at + 1, ip->bytes + 12, 4);
+        return at + 5;
+    }
+    *at = 6;
+    memcpy(at + 1, ip->bytes, 16);
+    return at + 17;
+}
+
+static uint8_t *put_prefix(uint8_t *at, uint32_t shard, enum agg_table table, uint32_t window)
+{
+    weir_store_u16be(at, (uint16_t)shard);
+    at[2] = (uint8_t)table;
+    weir_store_u32be(at + 3, window);
+    return at + AGG_ROW_PREFIX_BYTES;
+}
+
 size_t agg_row_key_encode(const struct agg_row_key *key, uint8_t out[AGG_ROW_KEY_MOST])
 {
-    uint8_t *at = agg_row_put_prefix(out, key->shard, key->table, key->window);
+    uint8_t *at = put_prefix(out, key->shard, key->table, key->window);
     switch (key->table) {
     case AGG_TABLE_SOURCE:
-        at = agg_row_put_ip(at, &key->source.exporter);
+        at = put_ip(at, &key->source.exporter);
         weir_store_u32be(at, key->source.domain);
         at[4] = (uint8_t)key->protocol;
         at = put_text(at + 5, key->site);
         at = put_text(at, key->agent);
         break;
     case AGG_TABLE_PAIR:
-        at = agg_row_put_ip(at, &key->ip[0]);
-        at = agg_row_put_ip(at, &key->ip[1]);
+        at = put_ip(at, &key->ip[0]);
+        at = put_ip(at, &key->ip[1]);
         break;
     case AGG_TABLE_SERVICE:
-        at = agg_row_put_ip(at, &key->ip[0]);
+        at = put_ip(at, &key->ip[0]);
         at[0] = key->proto;
         weir_store_u16be(at + 1, key->port);
         at += 3;
         break;
-    default: at = agg_row_put_ip(at, &key->ip[0]); break;
+    default: at = put_ip(at, &key->ip[0]); break;
     }
     return (size_t)(at - out);
 }

@@ -1,7 +1,7 @@
 /**
- * The rows of rollups as bytes: which tables there are, their keys, and the counters. Counters add, times take the
- * earlier or later one, the sampling of the source heard last stays: merging is commutative and associative, so rows
- * can be written in any pieces.
+ * The rows of rollups as bytes: which tables there are, their keys, and the counters. Rows of sources are stored one by
+ * one like this; those of the other tables are packed (chunk.h). Counters add, times take the earlier or later one, the
+ * sampling of the source heard last stays: merging is commutative and associative, so rows can be written in any pieces.
  */
 #ifndef WEIR_AGGREGATOR_STORE_ROW_H
 #define WEIR_AGGREGATOR_STORE_ROW_H
@@ -43,9 +43,6 @@ void agg_row_add(const struct agg_row *from, struct agg_row *into);
 /** Write a row; returns its size. A field that is 0 costs nothing. */
 size_t agg_row_encode(const struct agg_row *row, uint8_t out[AGG_ROW_BYTES_MOST]);
 
-/** The same for a row that has nothing but @counts: those of most tables. */
-size_t agg_counts_encode(const struct weir_counts *counts, uint8_t out[AGG_ROW_BYTES_MOST]);
-
 /** Add an encoded row to @into. WEIR_EFORMAT: it is none, @into is undefined. Fields of newer versions are refused. */
 int agg_row_decode_add(struct weir_view value, struct agg_row *into);
 
@@ -62,27 +59,6 @@ struct agg_row_key {
     char site[WEIR_NAME_BYTES];
     char agent[WEIR_NAME_BYTES];
 };
-
-/** Append an address: 4 and its four bytes, or 6 and sixteen. Returns the new end. */
-static inline uint8_t *agg_row_put_ip(uint8_t *at, const struct weir_ip *ip)
-{
-    if (weir_ip_is_v4(ip)) {
-        *at = 4;
-        memcpy(at + 1, ip->bytes + 12, 4);
-        return at + 5;
-    }
-    *at = 6;
-    memcpy(at + 1, ip->bytes, 16);
-    return at + 17;
-}
-
-static inline uint8_t *agg_row_put_prefix(uint8_t *at, uint32_t shard, enum agg_table table, uint32_t window)
-{
-    weir_store_u16be(at, (uint16_t)shard);
-    at[2] = (uint8_t)table;
-    weir_store_u32be(at + 3, window);
-    return at + AGG_ROW_PREFIX_BYTES;
-}
 
 /** Write a key; returns its size. */
 size_t agg_row_key_encode(const struct agg_row_key *key, uint8_t out[AGG_ROW_KEY_MOST]);

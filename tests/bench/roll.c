@@ -23,8 +23,8 @@ enum {
     GROUP = 8,
     SHARD = 17,
     FLUSH_MS = 30000,
-    MINUTES_BYTES = 64 << 20,
-    HOURS_BYTES = 128 << 20 /* as with 512 MiB */
+    MINUTES_BYTES = 128 << 20,
+    HOURS_BYTES = 256 << 20 /* as with 1 GiB */
 };
 
 static uint64_t seed = 88172645463325252ull;
@@ -96,17 +96,26 @@ struct out {
     uint64_t rows;
 };
 
-static int put_row(void *ctx, struct weir_view key, struct weir_view value)
+static int put_source(void *ctx, struct weir_view key, struct weir_view value)
 {
     struct out *out = ctx;
     out->rows++;
     return agg_bulk_merge(out->bulk, key, value);
 }
 
-static int begin_shard(void *ctx, uint32_t shard)
+static int put_chunk(void *ctx, struct weir_view key, struct weir_view value, uint32_t rows)
 {
+    struct out *out = ctx;
+    out->rows += rows;
+    return agg_bulk_put(out->bulk, key, value);
+}
+
+static int begin_shard(void *ctx, uint32_t shard, uint64_t *upto)
+{
+    static uint64_t writings;
     (void)ctx;
     (void)shard;
+    *upto = ++writings;
     return 0;
 }
 
@@ -117,7 +126,7 @@ static uint64_t write_rows(struct agg_store *store, struct agg_roll *roll, enum 
     struct out out = {0};
     must(agg_bulk_create(store, tier == AGG_TIER_1M ? AGG_FAMILY_ROLLUP_1M : AGG_FAMILY_ROLLUP_1H, &out.bulk, &why),
          why.text);
-    struct agg_roll_sink sink = {.ctx = &out, .row = put_row, .shard = begin_shard};
+    struct agg_roll_sink sink = {.ctx = &out, .shard = begin_shard, .source = put_source, .chunk = put_chunk};
     must(agg_roll_emit(roll, tier, &sink), "emit");
     must(agg_bulk_commit(out.bulk, &why), why.text);
     agg_bulk_destroy(out.bulk);
@@ -177,7 +186,7 @@ int main(int argc, char **argv)
     struct weir_why why = {0};
     if (agg_store_open(&conf, &store, &why) < 0) must(WEIR_EIO, why.text);
     struct agg_roll *roll = NULL;
-    must(agg_roll_create(1, &roll), "roll");
+    must(agg_roll_create(1, 16 << 20, &roll), "roll");
     struct agg_write *write = NULL;
     must(agg_write_create(&write), "write");
 
@@ -251,6 +260,7 @@ int main(int argc, char **argv)
     printf("CPU ns/flow: commit %.1f (sync and background of the store aside), decode %.1f, roll %.1f, fold %.1f, "
            "write rows %.1f; all, with the store's background: %.1f\n",
            commit / n * 1e9, decode / n * 1e9, add / n * 1e9, fold / n * 1e9, emit / n * 1e9, total / n * 1e9);
+
     printf("rows: %.2f a flow by minute, %.2f by hour; roll tables %.0f MB\n", (double)minute_rows / n,
            (double)hour_rows / n,
            (double)(agg_roll_bytes(roll, AGG_TIER_1M) + agg_roll_bytes(roll, AGG_TIER_1H)) / 1e6);

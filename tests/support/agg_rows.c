@@ -1,8 +1,10 @@
 #include "tests/support/agg_rows.h"
 
 #include "aggregator/store/block.h"
+#include "aggregator/store/chunk.h"
 #include "aggregator/window.h"
 #include "common/base/hash.h"
+#include "common/base/mem.h"
 #include "common/flow/orient.h"
 #include "common/wire/batch.h"
 
@@ -39,36 +41,74 @@ struct agg_row *agg_rows_at(struct agg_rows *rows, struct weir_view key)
     return row;
 }
 
-static int take_row(void *ctx, struct weir_view key, struct weir_view value)
+static struct agg_row *row_of(struct agg_rows *rows, const struct agg_row_key *key)
 {
-    struct agg_rows *rows = ctx;
+    uint8_t bytes[AGG_ROW_KEY_MOST];
+    size_t size = agg_row_key_encode(key, bytes);
+    return agg_rows_at(rows, weir_view_of(bytes, size));
+}
+
+static void assert_grows(struct agg_rows *rows, struct weir_view key)
+{
     size_t shorter = key.size < rows->last.size ? key.size : rows->last.size;
     int order = memcmp(rows->last.bytes, key.data, shorter);
     assert_true(rows->given == 0 || order < 0 || (order == 0 && rows->last.size < key.size));
-    rows->given++;
     rows->last = copy_of(key);
+}
+
+static int take_source(void *ctx, struct weir_view key, struct weir_view value)
+{
+    struct agg_rows *rows = ctx;
+    assert_grows(rows, key);
+    rows->given++;
     assert_int_equal(agg_row_decode_add(value, agg_rows_at(rows, key)), 0);
     return 0;
 }
 
-static int take_shard(void *ctx, uint32_t shard)
+/** Add the rows of a chunk under the keys that single rows would have; returns how many. */
+static uint32_t add_chunk(struct agg_rows *rows, struct weir_view key, struct weir_view value)
+{
+    struct agg_chunk *chunk = weir_malloc(sizeof *chunk);
+    assert_non_null(chunk);
+    assert_int_equal(agg_chunk_decode(value, key.data[2], chunk), 0);
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        struct agg_row_key of = {.shard = weir_load_u16be(key.data),
+                                 .table = key.data[2],
+                                 .window = weir_load_u32be(key.data + 3),
+                                 .ip = {chunk->ip[0][i]}};
+        if (of.table == AGG_TABLE_PAIR) of.ip[1] = chunk->ip[1][i];
+        if (of.table == AGG_TABLE_SERVICE) {
+            of.proto = chunk->proto[i];
+            of.port = chunk->port[i];
+        }
+        struct weir_counts counts = agg_chunk_counts(chunk, i);
+        weir_counts_add(&row_of(rows, &of)->counts, &counts);
+    }
+    uint32_t count = chunk->count;
+    weir_free(chunk);
+    return count;
+}
+
+static int take_chunk(void *ctx, struct weir_view key, struct weir_view value, uint32_t count)
+{
+    struct agg_rows *rows = ctx;
+    assert_grows(rows, key);
+    rows->given++;
+    assert_int_equal(add_chunk(rows, key, value), count);
+    return 0;
+}
+
+static int take_shard(void *ctx, uint32_t shard, uint64_t *upto)
 {
     (void)shard;
-    ((struct agg_rows *)ctx)->shards++;
+    *upto = ++((struct agg_rows *)ctx)->shards;
     return 0;
 }
 
 struct agg_roll_sink agg_rows_sink(struct agg_rows *rows)
 {
     rows->given = 0;
-    return (struct agg_roll_sink){.ctx = rows, .shard = take_shard, .row = take_row};
-}
-
-static struct agg_row *row_of(struct agg_rows *rows, const struct agg_row_key *key)
-{
-    uint8_t bytes[AGG_ROW_KEY_MOST];
-    size_t size = agg_row_key_encode(key, bytes);
-    return agg_rows_at(rows, weir_view_of(bytes, size));
+    return (struct agg_roll_sink){.ctx = rows, .shard = take_shard, .source = take_source, .chunk = take_chunk};
 }
 
 static struct agg_row_key source_key(const struct agg_roll_batch *of, uint32_t window)
@@ -102,6 +142,7 @@ void agg_rows_add_flow(struct agg_rows *rows, enum agg_tier tier, const struct a
         struct weir_counts counts =
             weir_counts_of(minute == first, agg_part_within(flow->packets, &span, from_ms, to_ms),
                            agg_part_within(flow->bytes, &span, from_ms, to_ms), flow->sampling_one_in);
+        if (counts.flows == 0 && counts.packets == 0 && counts.bytes == 0) continue;
         struct agg_row_key key = source_key(of, (uint32_t)(tier == AGG_TIER_1M ? minute : minute / 60));
         weir_counts_add(&row_of(rows, &key)->counts, &counts);
         key.ip[1] = flow->dst_ip;
@@ -156,6 +197,10 @@ void agg_rows_read(struct agg_rows *rows, enum agg_tier tier, struct agg_store *
     for (; agg_iter_valid(iter); agg_iter_next(iter)) {
         struct weir_view key = agg_iter_key(iter);
         if (key.data[2] == 0) continue; /* the rolled mark */
+        if (key.data[2] != AGG_TABLE_SOURCE) {
+            (void)add_chunk(rows, key, agg_iter_value(iter));
+            continue;
+        }
         struct agg_row_key decoded;
         assert_int_equal(agg_row_key_decode(key, &decoded), 0);
         assert_int_equal(agg_row_decode_add(agg_iter_value(iter), agg_rows_at(rows, key)), 0);

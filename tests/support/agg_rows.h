@@ -12,8 +12,8 @@
 /** Rows by key. */
 struct agg_rows {
     struct weir_table table;
-    size_t given;    /* by take_row */
-    uint32_t shards; /* that take_shard told of */
+    size_t given;    /* entries, by the sink */
+    uint32_t shards; /* the sink was told of */
     struct agg_key_copy {
         uint8_t size;
         uint8_t bytes[AGG_ROW_KEY_MOST];

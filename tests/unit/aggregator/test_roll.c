@@ -20,7 +20,7 @@ static void rows_are_what_adding_flow_by_flow_gives(void **state)
 {
     (void)state;
     struct agg_roll *roll = NULL;
-    assert_int_equal(agg_roll_create(42, &roll), 0);
+    assert_int_equal(agg_roll_create(42, 16 << 20, &roll), 0);
     struct agg_rows got[AGG_TIERS], want[AGG_TIERS];
     for (int t = 0; t < AGG_TIERS; t++) {
         agg_rows_init(&got[t]);
@@ -104,11 +104,66 @@ static void times_that_are_not_sent_or_not_believed_are_replaced(void **state)
     }
 }
 
+static void sums_that_outgrow_a_narrow_one_stay_exact(void **state)
+{
+    (void)state;
+    struct agg_roll *roll = NULL;
+    struct weir_batch *batch = NULL;
+    assert_int_equal(agg_roll_create(3, 0, &roll), 0);
+    assert_int_equal(weir_batch_create(16, &batch), 0);
+    struct agg_rows got, want;
+    agg_rows_init(&got);
+    agg_rows_init(&want);
+    struct weir_batch_header header = {.source = random_source(1), .last_received_ms = now_ms};
+    struct agg_roll_batch of = {.commit_ms = now_ms, .site = "s", .agent = "a", .header = &header, .batch = batch};
+    for (int round = 0; round < 3; round++) {
+        weir_batch_clear(batch);
+        for (uint64_t i = 0; i < 9; i++) {
+            struct weir_flow flow = {.start_ms = now_ms,
+                                     .end_ms = now_ms,
+                                     .src_ip = weir_ip_from_v4((const uint8_t[]){10, 0, 0, 1}),
+                                     .dst_ip = weir_ip_from_v4((const uint8_t[]){10, 0, 0, 2}),
+                                     .packets = UINT32_MAX - 1 + i % 3,
+                                     .bytes = UINT64_MAX / 100};
+            assert_int_equal(weir_batch_append(batch, &flow), 0);
+        }
+        assert_int_equal(agg_roll_add(roll, &of), 0);
+        agg_rows_add_batch(&want, AGG_TIER_1M, &of);
+        assert_int_equal(agg_roll_compact(roll, AGG_TIER_1M), 0);
+    }
+    emit(roll, AGG_TIER_1M, &got);
+    agg_rows_assert_same(&got, &want);
+    agg_rows_fini(&got);
+    agg_rows_fini(&want);
+    weir_batch_destroy(batch);
+    agg_roll_destroy(roll);
+}
+
+static void adding_up_shortens_what_has_few_keys(void **state)
+{
+    (void)state;
+    struct agg_roll *roll = NULL;
+    uint64_t random = 9;
+    assert_int_equal(agg_roll_create(3, 0, &roll), 0);
+    struct weir_source source = random_source(0);
+    struct weir_batch_header header;
+    struct weir_batch *batch = random_batch(&random, &source, 500, now_ms, &header);
+    struct agg_roll_batch of = {.commit_ms = now_ms, .site = "s", .agent = "a", .header = &header, .batch = batch};
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(agg_roll_add(roll, &of), 0);
+    size_t rows = agg_roll_rows(roll, AGG_TIER_1M), bytes = agg_roll_bytes(roll, AGG_TIER_1M);
+    assert_int_equal(agg_roll_compact(roll, AGG_TIER_1M), 0);
+    assert_true(agg_roll_rows(roll, AGG_TIER_1M) * 20 < rows);
+    assert_true(agg_roll_bytes(roll, AGG_TIER_1M) < bytes);
+    weir_batch_destroy(batch);
+    agg_roll_destroy(roll);
+}
+
 static void a_loss_record_is_a_row_of_its_source(void **state)
 {
     (void)state;
     struct agg_roll *roll = NULL;
-    assert_int_equal(agg_roll_create(1, &roll), 0);
+    assert_int_equal(agg_roll_create(1, 16 << 20, &roll), 0);
     struct weir_batch_header header = {.kind = WEIR_RECORD_LOSS,
                                        .source = random_source(1),
                                        .last_received_ms = now_ms,
@@ -142,7 +197,7 @@ static void a_batch_that_finds_no_memory_leaves_no_trace(void **state)
     int64_t successes = 0;
     for (;; successes++) {
         struct agg_roll *roll = NULL;
-        assert_int_equal(agg_roll_create(1, &roll), 0);
+        assert_int_equal(agg_roll_create(1, 16 << 20, &roll), 0);
         weir_mem_fail_after(successes);
         int rc = agg_roll_add(roll, &of);
         if (rc == 0)
@@ -166,6 +221,8 @@ int main(void)
         cmocka_unit_test(rows_are_what_adding_flow_by_flow_gives),
         cmocka_unit_test(the_parts_of_a_flow_add_up_whatever_the_cut),
         cmocka_unit_test(times_that_are_not_sent_or_not_believed_are_replaced),
+        cmocka_unit_test(sums_that_outgrow_a_narrow_one_stay_exact),
+        cmocka_unit_test(adding_up_shortens_what_has_few_keys),
         cmocka_unit_test(a_loss_record_is_a_row_of_its_source),
         cmocka_unit_test(a_batch_that_finds_no_memory_leaves_no_trace),
     };

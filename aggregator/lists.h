@@ -1,0 +1,95 @@
+/**
+ * Lists of sums that only grow: what roll-up adds to for every flow. Appending is a copy to the end; what has one key
+ * is added up when the list is sorted (roll_sort.h). The memory is in segments of one size that come from a pool and go
+ * back to it.
+ *
+ * One thread.
+ */
+#ifndef WEIR_AGGREGATOR_LISTS_H
+#define WEIR_AGGREGATOR_LISTS_H
+
+#include "common/flow/answer.h"
+
+#include <assert.h>
+
+/** Of flows that are not sampled: nothing to scale, no variance. What does not fit is a wide sum. */
+struct agg_sum {
+    uint64_t key;
+    uint64_t bytes;
+    uint32_t packets;
+    uint32_t flows;
+};
+
+struct agg_wide_sum {
+    uint64_t key;
+    struct weir_counts counts;
+};
+
+enum { AGG_SEGMENT_BYTES = 8192, AGG_SEGMENT_ROOM = AGG_SEGMENT_BYTES - 64 };
+
+struct agg_segment {
+    struct agg_segment *next;
+    size_t bytes; /* in use */
+    _Alignas(64) uint8_t data[AGG_SEGMENT_ROOM];
+};
+
+_Static_assert(sizeof(struct agg_segment) == AGG_SEGMENT_BYTES, "segments fill their blocks");
+
+/** Zero-filled: empty. */
+struct agg_pool {
+    struct agg_segment *free;
+    size_t free_count;
+    size_t count; /* free or not */
+    void **blocks;
+    size_t block_count;
+    size_t block_room;
+};
+
+/** Have @count segments free. WEIR_ENOMEM. */
+int agg_pool_reserve(struct agg_pool *pool, size_t count);
+
+/** Give the memory back if all of it is free and it is more than @keep_bytes. */
+void agg_pool_trim(struct agg_pool *pool, size_t keep_bytes);
+
+void agg_pool_fini(struct agg_pool *pool);
+
+/** Zero-filled: empty. Holds struct agg_sum or struct agg_wide_sum, one of them. */
+struct agg_list {
+    struct agg_segment *first;
+    struct agg_segment *last;
+    size_t count; /* of sums */
+    bool sorted;  /* by address, keys that are the same added up where their sums fit */
+};
+
+/** Sums of @size bytes that fit into a segment. */
+static inline size_t agg_segment_sums(size_t size)
+{
+    return AGG_SEGMENT_ROOM / size;
+}
+
+/** Segments that the list will take for @more sums of @size bytes. */
+static inline size_t agg_list_needs(const struct agg_list *list, size_t more, size_t size)
+{
+    size_t left = list->last == NULL ? 0 : (AGG_SEGMENT_ROOM - list->last->bytes) / size;
+    return more <= left ? 0 : (more - left + agg_segment_sums(size) - 1) / agg_segment_sums(size);
+}
+
+/** Add a segment, of which there must be one free. */
+void agg_list_grow(struct agg_list *list, struct agg_pool *pool);
+
+/** Give all segments back. */
+void agg_list_clear(struct agg_list *list, struct agg_pool *pool);
+
+/** Room for one sum of @size bytes at the end. There must be a segment free if the last one is full. */
+static inline void *agg_list_append(struct agg_list *list, struct agg_pool *pool, size_t size)
+{
+    if (__builtin_expect(list->last == NULL || list->last->bytes + size > AGG_SEGMENT_ROOM, 0))
+        agg_list_grow(list, pool);
+    void *at = list->last->data + list->last->bytes;
+    list->last->bytes += size;
+    list->count++;
+    list->sorted = false;
+    return at;
+}
+
+#endif
