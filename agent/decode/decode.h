@@ -59,7 +59,9 @@ struct agent_decoder_conf {
     uint32_t most_templates_all;     /* of all exporters */
     uint32_t most_fields;            /* of one template */
     uint32_t most_samplers;          /* of one exporter */
+    size_t most_template_bytes;      /* memory of all templates */
     size_t most_parked_bytes;        /* data sets of all exporters that wait for their template */
+    size_t most_parked_bytes_each;   /* of one exporter */
     uint32_t parked_ms;              /* how long one may wait */
     uint32_t most_data_sources;      /* of all sFlow agents */
     uint32_t most_data_sources_each; /* of one sub-agent */
@@ -72,17 +74,19 @@ struct agent_decoder_conf {
     size_t sampling_count;
 };
 
-#define AGENT_DECODER_DEFAULTS                                   \
-    ((struct agent_decoder_conf){.most_exporters = 4096,         \
-                                 .most_domains = 256,            \
-                                 .most_templates = 1024,         \
-                                 .most_templates_all = 16384,    \
-                                 .most_fields = 256,             \
-                                 .most_samplers = 256,           \
-                                 .most_parked_bytes = 4u << 20,  \
-                                 .most_data_sources = 65536,     \
-                                 .most_data_sources_each = 4096, \
-                                 .parked_ms = 300000,            \
+#define AGENT_DECODER_DEFAULTS                                       \
+    ((struct agent_decoder_conf){.most_exporters = 4096,             \
+                                 .most_domains = 256,                \
+                                 .most_templates = 1024,             \
+                                 .most_templates_all = 16384,        \
+                                 .most_fields = 256,                 \
+                                 .most_samplers = 256,               \
+                                 .most_template_bytes = 8u << 20,    \
+                                 .most_parked_bytes = 4u << 20,      \
+                                 .most_parked_bytes_each = 1u << 20, \
+                                 .most_data_sources = 65536,         \
+                                 .most_data_sources_each = 4096,     \
+                                 .parked_ms = 300000,                \
                                  .template_expiry_ms = 1800000})
 
 /**

@@ -41,6 +41,7 @@ struct agent_template {
     uint16_t spec_count;
     struct agent_spec *specs;
     struct agent_plan plan;
+    size_t bytes; /* of memory, all in all */
 };
 
 /** A source: an observation domain, v9 source id, v5 engine or sFlow sub-agent, speaking one protocol in one session. */
@@ -89,6 +90,8 @@ struct agent_exporter {
     uint32_t domain_count;
     struct agent_link templates; /* of all its domains, by age */
     uint32_t template_count;
+    struct agent_link parked; /* of all its domains, by age */
+    size_t parked_bytes;
     struct agent_sampler *samplers;
     uint32_t sampler_count;
     uint32_t sampler_capacity;
@@ -97,7 +100,8 @@ struct agent_exporter {
 
 /** A data set that waits for its template. */
 struct agent_parked {
-    struct agent_link by_age;
+    struct agent_link by_age; /* of all */
+    struct agent_link by_age_exporter;
     struct agent_domain *domain;
     struct agent_gather_note note;
     struct agent_clock clock;
@@ -121,6 +125,7 @@ struct agent_decoder {
 
     struct agent_link templates;
     uint32_t template_count;
+    size_t template_bytes;
     struct agent_link parked;
     size_t parked_bytes;
     uint32_t data_source_count; /* of all domains */
@@ -341,7 +346,7 @@ void agent_park(struct agent_decoder *decoder, struct agent_domain *domain, uint
 void agent_park_replay(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id);
 
 /** What waits for templates of @from waits for those of @to. */
-void agent_park_move(struct agent_decoder *decoder, struct agent_domain *from, struct agent_domain *to);
+void agent_park_move(struct agent_domain *from, struct agent_domain *to);
 
 /** Give up what waited for too long. */
 void agent_park_expire(struct agent_decoder *decoder, int64_t now_ms);

@@ -55,6 +55,7 @@ static struct agent_exporter *exporter_of(struct agent_decoder *decoder, const s
     exporter->next = *bucket;
     *bucket = exporter;
     agent_link_init(&exporter->templates);
+    agent_link_init(&exporter->parked);
     agent_link_append(&decoder->exporters, &exporter->by_age);
     decoder->exporter_count++;
     agent_learned_recall(decoder, exporter);

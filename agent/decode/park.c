@@ -10,9 +10,12 @@ static struct agent_parked *oldest(struct agent_decoder *decoder)
 
 static void drop(struct agent_decoder *decoder, struct agent_parked *parked)
 {
+    size_t bytes = sizeof *parked + parked->size;
     agent_link_remove(&parked->by_age);
+    agent_link_remove(&parked->by_age_exporter);
     parked->domain->parked_count--;
-    decoder->parked_bytes -= sizeof *parked + parked->size;
+    parked->domain->exporter->parked_bytes -= bytes;
+    decoder->parked_bytes -= bytes;
     weir_free(parked);
 }
 
@@ -22,17 +25,34 @@ static void give_up(struct agent_decoder *decoder, struct agent_domain *domain)
     agent_domain_lose(decoder, domain, &loss);
 }
 
+/** The limits want it to give way. */
+static void push_out(struct agent_decoder *decoder, struct agent_parked *parked)
+{
+    agent_count(decoder, AGENT_INPUT_sets_pushed_out, 1);
+    give_up(decoder, parked->domain);
+    drop(decoder, parked);
+}
+
+/** Room for @bytes more of an exporter. False: there can be none. */
+static bool make_room(struct agent_decoder *decoder, struct agent_exporter *exporter, size_t bytes)
+{
+    const struct agent_decoder_conf *conf = &decoder->conf;
+    if (bytes > conf->most_parked_bytes || bytes > conf->most_parked_bytes_each) return false;
+    while (exporter->parked_bytes + bytes > conf->most_parked_bytes_each)
+        push_out(decoder, AGENT_LINKED(exporter->parked.next, struct agent_parked, by_age_exporter));
+    while (decoder->parked_bytes + bytes > conf->most_parked_bytes)
+        push_out(decoder, oldest(decoder));
+    return true;
+}
+
 void agent_park(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id, struct weir_view body,
                 const struct agent_gather_note *note, const struct agent_clock *clock)
 {
     size_t bytes = sizeof(struct agent_parked) + body.size;
-    if (bytes > decoder->conf.most_parked_bytes) {
+    if (!make_room(decoder, domain->exporter, bytes)) {
+        agent_count(decoder, AGENT_INPUT_sets_pushed_out, 1);
         give_up(decoder, domain);
         return;
-    }
-    while (decoder->parked_bytes + bytes > decoder->conf.most_parked_bytes) {
-        give_up(decoder, oldest(decoder)->domain);
-        drop(decoder, oldest(decoder));
     }
     struct agent_parked *parked = weir_malloc(bytes);
     if (parked == NULL) {
@@ -43,6 +63,8 @@ void agent_park(struct agent_decoder *decoder, struct agent_domain *domain, uint
         (struct agent_parked){.domain = domain, .note = *note, .clock = *clock, .id = id, .size = (uint32_t)body.size};
     memcpy(parked->bytes, body.data, body.size);
     agent_link_append(&decoder->parked, &parked->by_age);
+    agent_link_append(&domain->exporter->parked, &parked->by_age_exporter);
+    domain->exporter->parked_bytes += bytes;
     domain->parked_count++;
     decoder->parked_bytes += bytes;
     agent_count(decoder, AGENT_INPUT_sets_parked, 1);
@@ -51,9 +73,10 @@ void agent_park(struct agent_decoder *decoder, struct agent_domain *domain, uint
 void agent_park_replay(struct agent_decoder *decoder, struct agent_domain *domain, uint16_t id)
 {
     struct agent_link *next = NULL;
-    for (struct agent_link *at = decoder->parked.next; at != &decoder->parked; at = next) {
+    const struct agent_link *end = &domain->exporter->parked;
+    for (struct agent_link *at = end->next; at != end; at = next) {
         next = at->next;
-        struct agent_parked *parked = AGENT_LINKED(at, struct agent_parked, by_age);
+        struct agent_parked *parked = AGENT_LINKED(at, struct agent_parked, by_age_exporter);
         if (parked->domain != domain || parked->id != id) continue;
         uint64_t records = 0;
         bool uncertain = false;
@@ -65,10 +88,11 @@ void agent_park_replay(struct agent_decoder *decoder, struct agent_domain *domai
     }
 }
 
-void agent_park_move(struct agent_decoder *decoder, struct agent_domain *from, struct agent_domain *to)
+void agent_park_move(struct agent_domain *from, struct agent_domain *to)
 {
-    for (struct agent_link *at = decoder->parked.next; at != &decoder->parked; at = at->next) {
-        struct agent_parked *parked = AGENT_LINKED(at, struct agent_parked, by_age);
+    const struct agent_link *end = &from->exporter->parked;
+    for (struct agent_link *at = end->next; at != end; at = at->next) {
+        struct agent_parked *parked = AGENT_LINKED(at, struct agent_parked, by_age_exporter);
         if (parked->domain == from) parked->domain = to;
     }
     to->parked_count += from->parked_count;
@@ -90,9 +114,10 @@ void agent_park_expire(struct agent_decoder *decoder, int64_t now_ms)
 void agent_park_give_up(struct agent_decoder *decoder, const struct agent_domain *domain)
 {
     struct agent_link *next = NULL;
-    for (struct agent_link *at = decoder->parked.next; at != &decoder->parked; at = next) {
+    const struct agent_link *end = &domain->exporter->parked;
+    for (struct agent_link *at = end->next; at != end; at = next) {
         next = at->next;
-        struct agent_parked *parked = AGENT_LINKED(at, struct agent_parked, by_age);
+        struct agent_parked *parked = AGENT_LINKED(at, struct agent_parked, by_age_exporter);
         if (parked->domain != domain) continue;
         give_up(decoder, parked->domain);
         drop(decoder, parked);

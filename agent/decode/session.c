@@ -28,7 +28,7 @@ static void join(struct agent_decoder *decoder, struct agent_domain *kept)
         next = domain->next;
         if (domain == kept || !is_sibling(domain, kept->protocol, kept->id)) continue;
         agent_template_move(decoder, domain, kept);
-        agent_park_move(decoder, domain, kept);
+        agent_park_move(domain, kept);
         agent_domain_forget(decoder, domain);
     }
     kept->any_session = true;

@@ -39,6 +39,7 @@ void agent_template_forget(struct agent_decoder *decoder, struct agent_template 
     domain->template_count--;
     domain->exporter->template_count--;
     decoder->template_count--;
+    decoder->template_bytes -= template->bytes;
     decoder->learned_version++;
     destroy(template);
 }
@@ -58,17 +59,21 @@ static struct agent_template *pick_victim(struct agent_decoder *decoder, struct 
     }
 }
 
-/** Room for one more template, of all and of the exporter. */
-static void make_room(struct agent_decoder *decoder, struct agent_exporter *exporter)
+/** Room for one more template of @bytes, of all and of the exporter. */
+static void make_room(struct agent_decoder *decoder, struct agent_exporter *exporter, size_t bytes)
 {
-    if (exporter->template_count >= decoder->conf.most_templates) {
-        agent_template_forget(decoder, pick_victim(decoder, exporter));
-    } else if (decoder->template_count >= decoder->conf.most_templates_all) {
-        agent_template_forget(decoder, pick_victim(decoder, NULL));
-    } else {
-        return;
+    const struct agent_decoder_conf *conf = &decoder->conf;
+    while (decoder->template_count > 0) {
+        if (exporter->template_count >= conf->most_templates) {
+            agent_template_forget(decoder, pick_victim(decoder, exporter));
+        } else if (decoder->template_count >= conf->most_templates_all ||
+                   decoder->template_bytes + bytes > conf->most_template_bytes) {
+            agent_template_forget(decoder, pick_victim(decoder, NULL));
+        } else {
+            return;
+        }
+        agent_count(decoder, AGENT_INPUT_templates_evicted, 1);
     }
-    agent_count(decoder, AGENT_INPUT_templates_evicted, 1);
 }
 
 static int make(const struct agent_decoder *decoder, const struct agent_template_head *head, size_t spec_count,
@@ -87,6 +92,9 @@ static int make(const struct agent_decoder *decoder, const struct agent_template
 
     rc = agent_plan_compile(template->specs, spec_count, &template->plan);
     if (rc < 0) goto fail;
+    template->bytes = sizeof *template + spec_count * sizeof *template->specs +
+                      template->plan.op_count * sizeof *template->plan.ops +
+                      template->plan.segments * sizeof *template->plan.segment_bytes;
     *ret = template;
     return 0;
 
@@ -147,7 +155,7 @@ int agent_template_learn(struct agent_decoder *decoder, struct agent_domain *dom
     } else {
         agent_count(decoder, as, 1);
     }
-    make_room(decoder, domain->exporter);
+    make_room(decoder, domain->exporter, template->bytes);
 
     template->domain = domain;
     template->next = *bucket_of(domain, template->id);
@@ -157,6 +165,7 @@ int agent_template_learn(struct agent_decoder *decoder, struct agent_domain *dom
     domain->template_count++;
     domain->exporter->template_count++;
     decoder->template_count++;
+    decoder->template_bytes += template->bytes;
     decoder->learned_version++;
     forget_withdrawal(domain, template->id);
     if (domain->parked_count > 0) agent_park_replay(decoder, domain, template->id);
