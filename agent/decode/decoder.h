@@ -309,8 +309,9 @@ struct agent_sample_head {
     uint32_t drops;
 };
 
-/** A datagram begins: @gap, its number says that some are missing before it; @restart: the agent began anew. */
-void agent_samples_datagram(struct agent_decoder *decoder, struct agent_domain *domain, bool gap, bool restart);
+/** A datagram begins: @gap, its number says that some are missing before it. */
+void agent_samples_datagram(struct agent_decoder *decoder, struct agent_domain *domain, bool gap,
+                            enum agent_arrival arrival);
 
 /** A flow sample, a discarded packet, the octets of an interface. */
 void agent_samples_flow(struct agent_decoder *decoder, struct agent_domain *domain,

@@ -47,6 +47,7 @@ struct agent_samples {
     uint32_t capacity;                /* a power of two */
     uint32_t count;
     uint32_t gaps;    /* in the numbers of datagrams, also those that were filled later */
+    bool repeated;    /* the datagram that is being read came before: its samples fill no gap */
     uint64_t missing; /* by all sources' runs */
     struct agent_sample_sums sums;
 };
@@ -122,7 +123,7 @@ static uint32_t step(struct agent_decoder *decoder, struct agent_samples *sample
         return 0;
     }
     if (ahead < 0) {
-        if (run->missing == 0) return 0; /* a repetition */
+        if (run->missing == 0 || samples->repeated) return 0;
         run->missing--;
         samples->missing--;
         return 0;
@@ -160,13 +161,15 @@ void agent_samples_settle(struct agent_decoder *decoder, struct agent_domain *do
     settle(decoder, domain, now_ms - AGENT_SEQUENCE_SETTLE_MS);
 }
 
-void agent_samples_datagram(struct agent_decoder *decoder, struct agent_domain *domain, bool gap, bool restart)
+void agent_samples_datagram(struct agent_decoder *decoder, struct agent_domain *domain, bool gap,
+                            enum agent_arrival arrival)
 {
     if (domain->samples == NULL) domain->samples = weir_calloc(1, sizeof *domain->samples);
     struct agent_samples *samples = domain->samples;
     if (samples == NULL) return;
     if (gap) samples->gaps++;
-    if (!restart) return;
+    samples->repeated = arrival == AGENT_ARRIVAL_DUPLICATE;
+    if (arrival != AGENT_ARRIVAL_RESTART) return;
     settle(decoder, domain, INT64_MAX);
     for (uint32_t i = 0; i < samples->capacity; i++) {
         struct agent_data_source *source = &samples->places[i];

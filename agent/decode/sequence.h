@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { AGENT_SEQUENCE_GAPS = 12, AGENT_SEQUENCE_WINDOW = 64, AGENT_SEQUENCE_SETTLE_MS = 5000 };
+enum { AGENT_SEQUENCE_GAPS = 32, AGENT_SEQUENCE_WINDOW = 64, AGENT_SEQUENCE_SETTLE_MS = 5000 };
 
 struct agent_gap {
     uint32_t from;

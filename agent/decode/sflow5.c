@@ -461,7 +461,7 @@ enum agent_refusal agent_sflow5_decode(struct agent_decoder *decoder, const stru
     struct agent_order order = {.first = sequence, .units = 1, .clock = clock.uptime_ms, .now_ms = received_ms};
     bool gap = domain->sequence.known && (int32_t)(sequence - domain->sequence.next) > 0;
     enum agent_arrival arrival = agent_domain_order(decoder, domain, &order, &clock);
-    agent_samples_datagram(decoder, domain, gap, arrival == AGENT_ARRIVAL_RESTART);
+    agent_samples_datagram(decoder, domain, gap, arrival);
     refusal = decode_samples(decoder, domain, &c, samples, &note);
     if (refusal != AGENT_REFUSAL_NONE) agent_domain_lose(decoder, domain, &(struct weir_loss){.undecodable = 1});
     return refusal;

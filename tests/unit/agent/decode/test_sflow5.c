@@ -598,6 +598,17 @@ static void samples_out_of_order_or_twice_are_not_lost(void **state)
     assert_int_equal(stat.samples.datagrams_lost, 0);
 }
 
+static void a_datagram_that_comes_twice_hides_no_loss(void **state)
+{
+    (void)state;
+    TAKE(1, FLOW(1, 10));
+    TAKE(2, FLOW(1, 11));
+    /* lost: FLOW(1, 12) */
+    TAKE(4, FLOW(1, 13));
+    TAKE(2, FLOW(1, 11));
+    assert_int_equal(settled().loss.sequence_lost, 1);
+}
+
 static void samples_that_the_exporter_dropped_are_counted_apart(void **state)
 {
     (void)state;
@@ -733,6 +744,7 @@ int main(void)
         TEST(lost_samples_are_counted_by_the_numbers_of_their_source),
         TEST(a_lost_datagram_of_counters_costs_no_flow),
         TEST(samples_out_of_order_or_twice_are_not_lost),
+        TEST(a_datagram_that_comes_twice_hides_no_loss),
         TEST(samples_that_the_exporter_dropped_are_counted_apart),
         TEST(an_agent_that_begins_anew_has_lost_nothing_by_it),
         TEST(samples_can_be_checked_against_their_pool_and_the_interface_s_counters),
