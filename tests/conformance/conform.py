@@ -112,6 +112,12 @@ def known_cases():
 
 
 def decode(path):
+    """What became of each datagram."""
+    return decode_and_settle(path)[:-1]
+
+
+def decode_and_settle(path):
+    """The same, and at last what was counted when gaps had stayed open for long."""
     run = subprocess.run([PROGRAM, path], capture_output=True, text=True, timeout=120, check=True)
     return [json.loads(line) for line in run.stdout.splitlines()]
 

@@ -1,7 +1,8 @@
 /**
  * weir-decode-pcap FILE: what the decoders make of a capture, one line of JSON for each datagram: how it was counted, and
- * its flows in order. Data that waited for their template show up with the datagram that brought it. The conformance tests
- * compare this with independent decoders.
+ * its flows in order. Data that waited for their template show up with the datagram that brought it. A last line has what
+ * was counted once gaps in sequence numbers had stayed open for long. The conformance tests compare this with independent
+ * decoders.
  */
 #include "agent/decode/decode.h"
 #include "console/cli/pcap.h"
@@ -120,6 +121,10 @@ static int decode(const char *path)
         before = *counts;
         shown.comma = "";
     }
+    agent_decoder_tick(decoder, (int64_t)1 << 48);
+    printf("{\"settled\":{");
+    print_counts(&before, counts);
+    printf("}}\n");
     if (rc < 0) fprintf(stderr, "weir-decode-pcap: %s is damaged\n", path);
     agent_decoder_destroy(decoder);
     agent_gather_destroy(gather);
