@@ -28,11 +28,18 @@ struct made {
     size_t room;
 };
 
+/** What one destination was sent. */
+struct dense {
+    uint64_t flows;
+    uint64_t packets;
+    uint64_t bytes;
+};
+
 struct agg_roll_emitter {
     struct agg_chunk chunk[AGG_TABLES]; /* being filled */
     struct made made[AGG_TABLES];
     struct agg_list destinations; /* of the cell at hand, or: */
-    struct weir_counts *dense;    /* by rank, zero between cells */
+    struct dense *dense;          /* by rank, zero between cells */
     uint32_t dense_room;
     uint32_t window;
     bool failed; /* memory ran out */
@@ -149,9 +156,21 @@ static inline void put_pair(struct agg_roll_emitter *emitter, const struct weir_
  * Destinations add up in an array of all addresses when there are enough pairs for that, else in a list that is sorted.
  */
 
-static bool are_dense(const struct agg_roll *roll, const struct agg_list *pairs)
+static bool are_dense(const struct agg_roll *roll, const struct agg_list *pairs, bool wide)
 {
-    return pairs->count >= roll->addresses.count / DENSE_FRACTION;
+    return !wide && pairs->count >= roll->addresses.count / DENSE_FRACTION;
+}
+
+/** Where the destinations of a segment's pairs are to be added, fetched into the cache with their addresses. */
+static inline void find_dense(const struct agg_roll *roll, const struct agg_segment *segment,
+                              struct dense *ret[AGG_SEGMENT_ROOM / sizeof(struct agg_sum)])
+{
+    for (size_t at = 0, i = 0; at < segment->bytes; at += sizeof(struct agg_sum), i++) {
+        uint32_t id = (uint32_t)((const struct agg_sum *)(const void *)(segment->data + at))->key;
+        ret[i] = &roll->emitter->dense[roll->addresses.rank[id]];
+        __builtin_prefetch(ret[i], 1);
+        __builtin_prefetch(&roll->addresses.ips[id]);
+    }
 }
 
 static inline void note_destination(struct agg_roll *roll, uint64_t key, const void *sum, bool wide)
@@ -170,7 +189,9 @@ static inline void put_pairs(struct agg_roll *roll, const struct agg_list *pairs
     const struct weir_ip *ips = roll->addresses.ips;
     uint64_t source = 0;
     struct weir_counts of_source = {0}, counts;
+    struct dense *to[AGG_SEGMENT_ROOM / sizeof(struct agg_sum)];
     for (const struct agg_segment *segment = pairs->first; segment != NULL; segment = segment->next) {
+        if (dense) find_dense(roll, segment, to);
         for (size_t at = 0; at < segment->bytes; at += agg_sum_size(wide)) {
             uint64_t key = read_sum(segment->data + at, wide, &counts);
             if (key >> 32 != source) {
@@ -180,10 +201,14 @@ static inline void put_pairs(struct agg_roll *roll, const struct agg_list *pairs
             }
             add_counts(&of_source, &counts, wide);
             put_pair(emitter, &ips[source], &ips[(uint32_t)key], &counts, wide);
-            if (dense)
-                add_counts(&emitter->dense[roll->addresses.rank[(uint32_t)key]], &counts, wide);
-            else
+            if (dense) {
+                struct dense *destination = to[at / sizeof(struct agg_sum)];
+                destination->flows += counts.flows;
+                destination->packets += counts.packets;
+                destination->bytes += counts.bytes;
+            } else {
                 note_destination(roll, key, segment->data + at, wide);
+            }
         }
     }
     if (source != 0) put_address(emitter, &ips[source], AGG_TABLE_SRC, &of_source, wide);
@@ -201,14 +226,15 @@ static inline void put_destinations(struct agg_roll *roll, bool wide)
     }
 }
 
-static inline void put_dense_destinations(struct agg_roll *roll, bool wide)
+static void put_dense_destinations(struct agg_roll *roll)
 {
     const struct agg_addresses *addresses = &roll->addresses;
     for (uint32_t rank = 0; rank < addresses->count; rank++) {
-        struct weir_counts *counts = &roll->emitter->dense[rank];
-        if (counts->flows == 0 && counts->packets == 0 && counts->bytes == 0) continue;
-        put_address(roll->emitter, &addresses->ips[addresses->order[rank]], AGG_TABLE_DST, counts, wide);
-        *counts = (struct weir_counts){0};
+        struct dense *sum = &roll->emitter->dense[rank];
+        if (sum->flows == 0 && sum->packets == 0 && sum->bytes == 0) continue;
+        struct weir_counts counts = {.flows = sum->flows, .packets = sum->packets, .bytes = sum->bytes};
+        put_address(roll->emitter, &addresses->ips[addresses->order[rank]], AGG_TABLE_DST, &counts, false);
+        *sum = (struct dense){0};
     }
 }
 
@@ -240,12 +266,12 @@ static int reserve_dense(struct agg_roll_emitter *emitter, uint32_t count)
     return emitter->dense == NULL ? WEIR_ENOMEM : 0;
 }
 
-static inline int put_pairs_densely(struct agg_roll *roll, const struct agg_list *pairs, bool wide)
+static int put_pairs_densely(struct agg_roll *roll, const struct agg_list *pairs)
 {
     int rc = reserve_dense(roll->emitter, roll->addresses.count);
     if (rc < 0) return rc;
-    put_pairs(roll, pairs, wide, true);
-    put_dense_destinations(roll, wide);
+    put_pairs(roll, pairs, false, true);
+    put_dense_destinations(roll);
     return 0;
 }
 
@@ -267,7 +293,7 @@ static inline int put_sums(struct agg_roll *roll, const struct agg_cell *cell, b
     const struct agg_list *pairs = &cell->list[AGG_KIND_PAIR][wide];
     if (pairs->count == 0) return 0;
     put_services(roll, &cell->list[AGG_KIND_SERVICE][wide], wide);
-    return are_dense(roll, pairs) ? put_pairs_densely(roll, pairs, wide) : put_pairs_sparsely(roll, pairs, wide);
+    return are_dense(roll, pairs, wide) ? put_pairs_densely(roll, pairs) : put_pairs_sparsely(roll, pairs, wide);
 }
 
 static int put_cell(struct agg_roll *roll, const struct agg_cell *cell)

@@ -1,6 +1,6 @@
 /*
  * What a flow costs the aggregator, stage by stage: CPU ns per flow to commit (synced groups of batches), to decode the
- * columns a roll-up needs, to roll up, and to write the rows; bytes on disk. Hosts by Zipf's law, 4,096 flows a batch.
+ * columns a roll-up needs, to roll up, and to write the rows; bytes on disk. The flows of tests/bench/gen, 4,096 a batch.
  *
  *     build/release/bench/bench.roll [flows [flows per second of event time [codec]]]
  */
@@ -10,72 +10,20 @@
 #include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/wire/batch.h"
+#include "tests/bench/gen/gen.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
-    HOSTS = 5000,
-    PEERS = 20000,
     GROUP = 8,
     SHARD = 17,
     FLUSH_MS = 30000,
     MINUTES_BYTES = 128 << 20,
     HOURS_BYTES = 256 << 20 /* as with 1 GiB */
 };
-
-static uint64_t seed = 88172645463325252ull;
-
-static uint64_t random_next(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed * 0x2545f4914f6cdd1dull;
-}
-
-static double random_unit(void)
-{
-    return ((double)(random_next() >> 11) + 0.5) / 9007199254740992.0;
-}
-
-static uint32_t random_zipf(uint32_t n)
-{
-    return (uint32_t)(exp(random_unit() * log((double)n + 1)) - 1);
-}
-
-static struct weir_ip ip_of(uint32_t address)
-{
-    uint8_t four[4];
-    weir_store_u32be(four, address);
-    return weir_ip_from_v4(four);
-}
-
-static struct weir_flow flow_at(int64_t now_ms)
-{
-    static const uint16_t ports[] = {443, 443, 443, 443, 80, 80, 53, 53, 22, 123, 25, 993, 3389, 8080, 5222, 1194};
-    uint32_t host = 0x0a000000 + random_zipf(HOSTS) * 7919 % 65536, peer = (random_zipf(PEERS) + 1) * 2654435761u;
-    uint32_t packets = (uint32_t)exp(fabs(random_unit() + random_unit() - 1) * 9) + 1;
-    uint16_t port = ports[random_next() % 16], client = (uint16_t)(32768 + random_next() % 28000);
-    bool out = random_next() & 1;
-    int64_t duration = packets == 1 ? 0 : (int64_t)exp(random_unit() * 10.3);
-    int64_t end = now_ms - (int64_t)(random_next() % 15000);
-    return (struct weir_flow){.start_ms = end - duration,
-                              .end_ms = end,
-                              .src_ip = ip_of(out ? host : peer),
-                              .dst_ip = ip_of(out ? peer : host),
-                              .bytes = (uint64_t)packets * (40 + random_next() % 1400),
-                              .packets = packets,
-                              .if_in = out ? 12 : 3,
-                              .if_out = out ? 3 : 12,
-                              .src_port = out ? client : port,
-                              .dst_port = out ? port : client,
-                              .tcp_flags = port == 53 || port == 123 ? 0 : 0x1b,
-                              .proto = port == 53 || port == 123 ? 17 : 6};
-}
 
 static double cpu_s(clockid_t clock)
 {
@@ -150,6 +98,8 @@ int main(int argc, char **argv)
     size_t batches = flows / WEIR_BATCH_MOST;
     flows = batches * WEIR_BATCH_MOST;
 
+    struct gen *gen = NULL;
+    must(gen_create(&GEN_DEFAULTS, &gen), "generator");
     struct weir_batch *batch = NULL;
     struct weir_batch_encoder *encoder = NULL;
     struct weir_batch_decoder *decoder = NULL;
@@ -162,10 +112,10 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < batches; i++) {
         int64_t now_ms = begin_ms + (int64_t)(i * WEIR_BATCH_MOST * 1000 / per_second);
         weir_batch_clear(batch);
-        batch->source = (struct weir_source){.exporter = ip_of(0xc0000201), .domain = 1};
+        batch->source = (struct weir_source){.exporter = gen_exporter_ip(0), .domain = 1};
         batch->first_received_ms = batch->last_received_ms = now_ms;
         for (int row = 0; row < WEIR_BATCH_MOST; row++) {
-            struct weir_flow flow = flow_at(now_ms);
+            struct weir_flow flow = gen_flow(gen, now_ms, false);
             must(weir_batch_append(batch, &flow), "append");
         }
         struct weir_buf body = WEIR_BUF_INIT;
@@ -279,6 +229,7 @@ int main(int argc, char **argv)
     weir_batch_decoder_destroy(decoder);
     weir_batch_encoder_destroy(encoder);
     weir_batch_destroy(batch);
+    gen_destroy(gen);
     char command[64];
     snprintf(command, sizeof command, "rm -rf %s", path);
     return system(command) == 0 ? 0 : 1;

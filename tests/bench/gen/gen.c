@@ -105,7 +105,7 @@ static struct weir_ip host_ip(uint32_t rank, bool inside, bool v6)
     return weir_ip_from_v4(four);
 }
 
-static struct weir_flow draw_flow(struct gen *gen, int64_t now_ms, bool v6)
+struct weir_flow gen_flow(struct gen *gen, int64_t now_ms, bool v6)
 {
     static const uint16_t services[] = {443, 443, 443, 443, 443, 443, 80, 80, 53, 53, 53, 22, 123, 25, 993, 3306};
     struct weir_flow flow = {0};
@@ -484,7 +484,7 @@ size_t gen_next(struct gen *gen, uint32_t index, int64_t now_ms, uint32_t flows,
     open_datagram(gen, index, now_ms, flows, out);
 
     for (uint32_t i = 0; i < flows; i++) {
-        struct weir_flow flow = draw_flow(gen, now_ms, v6);
+        struct weir_flow flow = gen_flow(gen, now_ms, v6);
         if (format == GEN_SFLOW) as_sample(gen, &flow, now_ms);
         at = format == GEN_V5      ? v5_record(gen, &flow, at)
              : format == GEN_SFLOW ? sflow_sample(gen, exporter, &flow, v6, at)

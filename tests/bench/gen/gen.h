@@ -58,6 +58,9 @@ struct weir_ip gen_exporter_ip(uint32_t index);
 size_t gen_next(struct gen *gen, uint32_t exporter, int64_t now_ms, uint32_t flows, uint8_t out[GEN_DATAGRAM_BYTES],
                 struct weir_flow made[GEN_MOST_FLOWS], uint32_t *count);
 
+/** One flow, exported at @now_ms, that is in no datagram and no totals. */
+struct weir_flow gen_flow(struct gen *gen, int64_t now_ms, bool v6);
+
 /** What was made so far by one exporter, and by all. */
 const struct gen_totals *gen_totals_of(const struct gen *gen, uint32_t exporter);
 struct gen_totals gen_totals_all(const struct gen *gen);
