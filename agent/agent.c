@@ -2,6 +2,7 @@
 
 #include "agent/conf.h"
 #include "agent/counters.h"
+#include "agent/feeds.h"
 #include "agent/keep.h"
 #include "agent/listen.h"
 #include "agent/ship.h"
@@ -27,6 +28,7 @@ struct agent {
     struct agent_ship *ship;
     struct agent_ring *ring; /* NULL: none */
     struct agent_keep *keep;
+    struct agent_feeds *feeds; /* NULL: none */
     struct agent_listener *listener;
 };
 
@@ -141,6 +143,7 @@ static void agent_destroy(void *self)
     struct agent *agent = self;
     if (agent == NULL) return;
     if (agent->listener != NULL) agent_listener_stop(agent->listener);
+    agent_feeds_destroy(agent->feeds);
     agent_ship_destroy(agent->ship);
     agent_listener_destroy(agent->listener);
     agent_ring_destroy(agent->ring);
@@ -191,10 +194,19 @@ static int agent_create(const struct weir_daemon *daemon, const void *conf, void
     rc = create_listener(agent, daemon->metrics, why);
     if (rc < 0) goto fail;
 
+    if (agent->conf->feeds_count > 0) {
+        rc = agent_feeds_create(agent->conf->feeds, agent->conf->feeds_count, agent->conf->state,
+                                agent->conf->sync != AGENT_SYNC_OFF, agent->ship, daemon->metrics, &agent->feeds, why);
+        if (rc < 0) goto fail;
+    }
+
     rc = agent_ship_start(agent->ship, why);
     if (rc < 0) goto fail;
 
     rc = agent_listener_start(agent->listener, why);
+    if (rc < 0) goto fail;
+
+    if (agent->feeds != NULL) rc = agent_feeds_start(agent->feeds, why);
     if (rc < 0) goto fail;
 
     *ret = agent;
@@ -223,6 +235,7 @@ static int agent_reload(void *self, const void *conf, struct weir_why *why)
 static void agent_drain(void *self)
 {
     struct agent *agent = self;
+    if (agent->feeds != NULL) agent_feeds_stop(agent->feeds);
     agent_listener_stop(agent->listener);
     agent_ship_drain(agent->ship);
 }

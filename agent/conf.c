@@ -1,11 +1,16 @@
 #include "agent/conf.h"
 
+#include "agent/feed/feed.h"
 #include "agent/ring.h"
 #include "common/cluster/allow.h"
 #include "common/flow/ip.h"
 
 #define WEIR_OPTIONS        "agent/options_sampling.def"
 #define WEIR_OPTIONS_STRUCT agent_sampling_conf
+#include "common/conf/option_rows.h"
+
+#define WEIR_OPTIONS        "agent/options_feed.def"
+#define WEIR_OPTIONS_STRUCT agent_feed_conf
 #include "common/conf/option_rows.h"
 
 #define WEIR_OPTIONS        "agent/options.def"
@@ -21,6 +26,24 @@ static int check_prefix(const char *option, const char *text, struct weir_why *w
                         rc == WEIR_EPARAM ? ": bits are set behind its length" : "");
 }
 
+static int check_feed(const struct agent_conf *conf, size_t index, struct weir_why *why)
+{
+    const struct agent_feed_conf *feed = &conf->feeds[index];
+    struct feed_parser *parser = NULL;
+    struct weir_ip ip;
+    if (!weir_name_is_valid(feed->name))
+        return weir_why_set(why, WEIR_EPARAM, "feeds: name: \"%s\" is not a name", feed->name);
+    for (size_t i = 0; i < index; i++) {
+        if (strcmp(conf->feeds[i].name, feed->name) == 0)
+            return weir_why_set(why, WEIR_EPARAM, "feeds: name: \"%s\" is there twice", feed->name);
+    }
+    if (feed->exporter[0] != '\0' && weir_ip_parse(feed->exporter, &ip) < 0)
+        return weir_why_set(why, WEIR_EPARAM, "feeds: exporter: \"%s\" is not an address", feed->exporter);
+    int rc = feed_parser_create((enum feed_format)feed->format, feed->fields, feed->name, &parser, why);
+    feed_parser_destroy(parser);
+    return rc < 0 ? weir_why_prefix(why, rc, "feeds: fields") : 0;
+}
+
 int agent_conf_check(const void *conf_of_program, struct weir_why *why)
 {
     const struct agent_conf *conf = conf_of_program;
@@ -32,6 +55,10 @@ int agent_conf_check(const void *conf_of_program, struct weir_why *why)
                             conf->tenant);
     if (conf->undecodable_bytes != 0 && conf->undecodable_bytes < AGENT_RING_LEAST_BYTES)
         return weir_why_set(why, WEIR_EPARAM, "undecodable: 0, or at least %dKiB", AGENT_RING_LEAST_BYTES >> 10);
+    for (size_t i = 0; i < conf->feeds_count; i++) {
+        int rc = check_feed(conf, i, why);
+        if (rc < 0) return rc;
+    }
     for (size_t i = 0; i < conf->exporters_count; i++) {
         int rc = check_prefix("exporters", conf->exporters[i], why);
         if (rc < 0) return rc;

@@ -11,6 +11,13 @@ struct agent_sampling_conf {
 
 extern const struct weir_schema agent_sampling_conf_schema;
 
+struct agent_feed_conf {
+#define WEIR_OPTIONS "agent/options_feed.def"
+#include "common/conf/option_fields.h"
+};
+
+extern const struct weir_schema agent_feed_conf_schema;
+
 struct agent_conf {
 #define WEIR_OPTIONS "agent/options.def"
 #include "common/conf/option_fields.h"

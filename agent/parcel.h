@@ -17,6 +17,7 @@ struct agent_parcel {
     struct weir_batch_header header;
     struct weir_frames frames; /* the encoded header, the body */
     size_t bytes;
+    uint64_t mark; /* of what may come again (agent_spool_append); 0: none */
 };
 
 /** NULL is allowed. */

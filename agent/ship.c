@@ -76,10 +76,13 @@ struct agent_ship {
     struct weir_log_limit full_lines;
     struct weir_log_limit error_lines;
     struct weir_log_limit alarm_lines;
+    uint64_t found_mark;
+    uint64_t put_mark; /* the highest that went to the spool */
 
     struct brokers *brokers;
     uint32_t broker; /* index of the one that we have a socket to */
 
+    _Atomic uint64_t synced_mark;
     atomic_bool draining;
     atomic_bool drained;
 
@@ -422,7 +425,15 @@ static void spool_parcel(struct agent_ship *ship, struct agent_parcel *parcel)
     struct agent_spool_place place;
     uint64_t lost_before = agent_spool_counted(ship->spool)->lost_full.flows;
     int rc = agent_spool_append(ship->spool, parcel->shard, &parcel->header, weir_frames_view(&parcel->frames, 0),
-                                weir_frames_view(&parcel->frames, 1), parcel->crc, &place);
+                                weir_frames_view(&parcel->frames, 1), parcel->crc, parcel->mark, &place);
+    if (parcel->mark != 0) {
+        ship->put_mark = parcel->mark;
+        ship->unsynced = true;
+    }
+    if (rc == WEIR_EEXIST) {
+        weir_metrics_add(ship->metrics, AGENT_COUNT_feed_flows_again, parcel->header.totals.flows);
+        return;
+    }
     if (rc < 0) {
         note_dropped(ship, rc);
         return;
@@ -461,6 +472,7 @@ static void sync_spool(struct agent_ship *ship)
     struct news news = {{0}};
     int rc = agent_spool_sync(ship->spool, on_synced, &news);
     if (rc < 0) note_dropped(ship, WEIR_EIO);
+    atomic_store(&ship->synced_mark, ship->put_mark);
     for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
         if (news.next[shard] == 0) continue;
         const struct ship_event event = {.kind = SHIP_EVENT_SYNCED, .shard = shard, .next = news.next[shard]};
@@ -643,18 +655,42 @@ static void *run(void *ctx)
 
 /* ---- from outside ---- */
 
+static int put_batch(struct agent_ship *ship, const struct weir_batch *batch, uint64_t mark)
+{
+    struct agent_parcel *parcel = NULL;
+    if (agent_queue_is_full(ship->queue)) return WEIR_EFULL;
+    int rc = agent_packer_pack(ship->packer, batch, &parcel);
+    if (rc < 0) return rc;
+    parcel->mark = mark;
+    weir_metrics_add(ship->metrics, AGENT_COUNT_raw_bytes, parcel->header.raw_bytes);
+    weir_metrics_add(ship->metrics, AGENT_COUNT_packed_bytes, weir_frames_view(&parcel->frames, 1).size);
+    if (agent_queue_put(ship->queue, &parcel)) weir_loop_wake(ship->loop);
+    return 0;
+}
+
 static int take_batch(void *ctx, struct weir_batch **batch_p)
 {
     struct agent_ship *ship = ctx;
-    struct agent_parcel *parcel = NULL;
-    if (agent_queue_is_full(ship->queue)) return WEIR_EFULL;
-    int rc = agent_packer_pack(ship->packer, *batch_p, &parcel);
-    if (rc < 0) return rc;
-    weir_metrics_add(ship->metrics, AGENT_COUNT_raw_bytes, parcel->header.raw_bytes);
-    weir_metrics_add(ship->metrics, AGENT_COUNT_packed_bytes, weir_frames_view(&parcel->frames, 1).size);
-    agent_pool_give(ship->pool, batch_p);
-    if (agent_queue_put(ship->queue, &parcel)) weir_loop_wake(ship->loop);
-    return 0;
+    int rc = put_batch(ship, *batch_p, 0);
+    if (rc == 0) agent_pool_give(ship->pool, batch_p);
+    return rc;
+}
+
+int agent_ship_put(struct agent_ship *ship, const struct weir_batch *batch, uint64_t mark)
+{
+    uint64_t waiting = weir_metrics_get(ship->metrics, AGENT_COUNT_spool_bytes);
+    if (waiting > ship->conf.spool.bytes_most / 2) return WEIR_EFULL;
+    return put_batch(ship, batch, mark);
+}
+
+uint64_t agent_ship_mark(struct agent_ship *ship)
+{
+    return atomic_load(&ship->synced_mark);
+}
+
+uint64_t agent_ship_mark_found(const struct agent_ship *ship)
+{
+    return ship->found_mark;
 }
 
 struct agent_sink agent_ship_sink(struct agent_ship *ship)
@@ -716,6 +752,7 @@ static int open_spool(struct agent_ship *ship, struct weir_why *why)
     conf.durable = ship->conf.sync != AGENT_SYNC_OFF;
     int rc = agent_spool_open(&conf, random_number(), &ship->spool, why);
     if (rc < 0) return rc;
+    ship->found_mark = agent_spool_mark(ship->spool);
     const struct agent_spool_stats *stats = agent_spool_stats(ship->spool);
     weir_log(stats->quarantined > 0 ? WEIR_LOG_WARN : WEIR_LOG_INFO, "spool.opened",
              "dir=%s incarnation=%016" PRIx64 " flows=%" PRIu64 " batches=%" PRIu64 " bytes=%" PRIu64

@@ -44,6 +44,19 @@ int agent_ship_start(struct agent_ship *ship, struct weir_why *why);
 struct agent_sink agent_ship_sink(struct agent_ship *ship);
 void agent_ship_set_pool(struct agent_ship *ship, struct agent_pool *pool);
 
+/**
+ * Take a batch that was made from something that is read again after a crash: see agent_spool_append for @mark. The
+ * batch stays the caller's. WEIR_EFULL: the queue or half of the spool is full; wait and come back. WEIR_ENOMEM.
+ * One thread, or in turns, with marks that go up.
+ */
+int agent_ship_put(struct agent_ship *ship, const struct weir_batch *batch, uint64_t mark);
+
+/** The mark of those given to agent_ship_put up to which everything is in the spool, and synced. Any thread. */
+uint64_t agent_ship_mark(struct agent_ship *ship);
+
+/** The highest mark that was in the spool when it was opened. */
+uint64_t agent_ship_mark_found(const struct agent_ship *ship);
+
 /** Use the brokers of another map from now on (copied). A session with a broker that is in both goes on. Any thread.
  *  WEIR_ENOMEM, WEIR_EPARAM (it has none). */
 int agent_ship_set_brokers(struct agent_ship *ship, const struct weir_map *map);

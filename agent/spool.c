@@ -210,6 +210,7 @@ static int put_record(struct agent_spool *spool, struct spool_lane *lane, struct
     record->first = lane->next; /* only now: making room may have synced the lane, and taken back what failed */
     record->last = lane->next;
     record->cum = spool_cum_add(lane->cum, record->sums);
+    if (record->mark < lane->mark) record->mark = lane->mark;
     spool_record_encode(record, head);
     struct spool_segment *last = &lane->segments[lane->segment_count - 1];
     const struct weir_view parts[] = {weir_view_of(head, sizeof head), header, body,
@@ -224,6 +225,7 @@ static int put_record(struct agent_spool *spool, struct spool_lane *lane, struct
     spool_lane_remember(lane, record);
     lane->next++;
     lane->cum = record->cum;
+    lane->mark = record->mark;
     return 0;
 }
 
@@ -249,7 +251,7 @@ int spool_put_pending(struct agent_spool *spool, struct spool_lane *lane)
 }
 
 static int append_data(struct agent_spool *spool, struct spool_lane *lane, const struct weir_batch_header *header,
-                       struct weir_view encoded, struct weir_view body, uint32_t crc)
+                       struct weir_view encoded, struct weir_view body, uint32_t crc, uint64_t mark)
 {
     if (!lane->used) {
         char path[SPOOL_PATH_BYTES];
@@ -267,6 +269,7 @@ static int append_data(struct agent_spool *spool, struct spool_lane *lane, const
         .header_bytes = (uint32_t)encoded.size,
         .body_bytes = (uint32_t)body.size,
         .payload_crc = crc,
+        .mark = mark,
     };
     if (lane->pending.any) {
         int rc = spool_room(spool, lane, spool_record_size(&record), false); /* else the loss just grows */
@@ -290,16 +293,18 @@ static int append_data(struct agent_spool *spool, struct spool_lane *lane, const
 }
 
 int agent_spool_append(struct agent_spool *spool, uint32_t shard, const struct weir_batch_header *header,
-                       struct weir_view encoded, struct weir_view body, uint32_t crc, struct agent_spool_place *place)
+                       struct weir_view encoded, struct weir_view body, uint32_t crc, uint64_t mark,
+                       struct agent_spool_place *place)
 {
     assert(shard < WEIR_SHARDS && header->kind == WEIR_RECORD_DATA);
     assert(encoded.size <= WEIR_HEADER_BYTES_MOST && body.size <= WEIR_BODY_BYTES_MOST);
     struct spool_lane *lane = &spool->lane[shard];
     const struct weir_cum sums = {
         .flows = header->totals.flows, .packets = header->totals.packets, .bytes = header->totals.bytes};
+    if (mark != 0 && mark <= lane->mark) return WEIR_EEXIST;
     spool->stats.taken = spool_cum_add(spool->stats.taken, sums);
     spool->stats.batches_taken++;
-    int rc = append_data(spool, lane, header, encoded, body, crc);
+    int rc = append_data(spool, lane, header, encoded, body, crc, mark);
     if (rc == 0) {
         const struct spool_base *base = &spool->base[shard];
         *place = (struct agent_spool_place){.seq = lane->next - 1 - base->seq,
@@ -311,7 +316,16 @@ int agent_spool_append(struct agent_spool *spool, uint32_t shard, const struct w
         rc == WEIR_EFULL || rc == WEIR_ENOSPACE ? &spool->stats.lost_full : &spool->stats.lost_error;
     *lost = spool_cum_add(*lost, sums);
     spool_loss_add(&lane->pending.header, &lane->pending.any, header);
+    if (mark != 0) lane->mark = mark; /* written with the LOSS */
     return rc;
+}
+
+uint64_t agent_spool_mark(const struct agent_spool *spool)
+{
+    uint64_t mark = 0;
+    for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++)
+        if (spool->lane[shard].mark > mark) mark = spool->lane[shard].mark;
+    return mark;
 }
 
 static bool is_dirty(const struct spool_lane *lane)
@@ -472,6 +486,7 @@ void agent_spool_ack(struct agent_spool *spool, uint32_t shard, uint64_t seq)
         }
         lane->acked = record.last;
         lane->acked_cum = record.cum;
+        lane->acked_mark = record.mark;
         lane->oldest_ms = record.last_ms;
     }
     if (lane->sent < lane->acked) lane->sent = lane->acked;

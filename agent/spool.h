@@ -102,13 +102,21 @@ struct agent_spool_place {
  * Append a batch to lane @shard: @header is what the bytes of @encoded say. *@place: the number it got.
  * It may be sent only after the next sync.
  *
+ * @mark: 0, or the number of a batch that may come again after a crash, because what it was made from is read again
+ * (agent/feed). They go up; the highest of a lane is written with its records, and outlives them.
+ *
+ *   WEIR_EEXIST     the lane has this mark, or a later one: nothing is done
  *   WEIR_EFULL      the spool is full and nothing older may be dropped for it, or it is larger than a segment
  *   WEIR_ENOSPACE   the disk is full
  *   WEIR_EIO, WEIR_ENOMEM
  * On an error the batch was dropped: it is counted in lost_full or lost_error, and will be in the lane as a LOSS record.
  */
 int agent_spool_append(struct agent_spool *spool, uint32_t shard, const struct weir_batch_header *header,
-                       struct weir_view encoded, struct weir_view body, uint32_t crc, struct agent_spool_place *place);
+                       struct weir_view encoded, struct weir_view body, uint32_t crc, uint64_t mark,
+                       struct agent_spool_place *place);
+
+/** The highest mark of all lanes; 0: none. */
+uint64_t agent_spool_mark(const struct agent_spool *spool);
 
 /** Called back once per lane that a sync has moved. */
 typedef void agent_spool_synced_fn(void *ctx, uint32_t shard, uint64_t next);

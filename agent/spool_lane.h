@@ -52,7 +52,9 @@ struct spool_lane {
 
     uint64_t acked;
     struct weir_cum acked_cum;
+    uint64_t acked_mark;
     uint64_t next; /* the number that the next record gets */
+    uint64_t mark; /* the highest feed mark that was appended, or lost */
     struct weir_cum cum;
     uint64_t synced; /* as next, cum and used, of what is durable */
     struct weir_cum synced_cum;

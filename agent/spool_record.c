@@ -6,7 +6,7 @@
 #define MAGIC     UINT32_C(0x52535257) /* "WRSR" */
 #define ACK_MAGIC UINT32_C(0x41535257) /* "WRSA" */
 
-enum { VERSION = 1, CRC_FROM = 8 };
+enum { VERSION = 1, CRC_FROM = 8, MARK_SHIFT = 16 };
 
 uint64_t spool_record_size(const struct spool_record *record)
 {
@@ -34,8 +34,7 @@ void spool_record_encode(const struct spool_record *record, uint8_t out[SPOOL_HE
     weir_store_u32le(out + 12, VERSION | (uint32_t)record->kind << 16);
     weir_store_u32le(out + 16, record->header_bytes);
     weir_store_u32le(out + 20, record->body_bytes);
-    weir_store_u32le(out + 24, record->shard);
-    weir_store_u32le(out + 28, 0);
+    weir_store_u64le(out + 24, record->shard | record->mark << MARK_SHIFT);
     weir_store_u64le(out + 32, record->first);
     weir_store_u64le(out + 40, record->last);
     weir_store_u64le(out + 48, (uint64_t)record->first_ms);
@@ -57,7 +56,8 @@ int spool_record_decode(const uint8_t in[SPOOL_HEAD_BYTES], struct spool_record 
         .payload_crc = weir_load_u32le(in + 8),
         .header_bytes = weir_load_u32le(in + 16),
         .body_bytes = weir_load_u32le(in + 20),
-        .shard = weir_load_u32le(in + 24),
+        .shard = weir_load_u32le(in + 24) & 0xffff,
+        .mark = weir_load_u64le(in + 24) >> MARK_SHIFT,
         .first = weir_load_u64le(in + 32),
         .last = weir_load_u64le(in + 40),
         .first_ms = (int64_t)weir_load_u64le(in + 48),
@@ -79,6 +79,7 @@ void spool_ack_encode(const struct spool_ack *ack, uint8_t out[SPOOL_ACK_BYTES])
     weir_store_u64le(out + 8, ack->generation);
     weir_store_u64le(out + 16, ack->acked);
     store_cum(out + 24, &ack->cum);
+    weir_store_u64le(out + 48, ack->mark);
     weir_store_u32le(out + 4, weir_crc32c(0, out + CRC_FROM, SPOOL_ACK_BYTES - CRC_FROM));
 }
 
@@ -86,8 +87,10 @@ bool spool_ack_decode(const uint8_t in[SPOOL_ACK_BYTES], struct spool_ack *out)
 {
     if (weir_load_u32le(in) != ACK_MAGIC) return false;
     if (weir_load_u32le(in + 4) != weir_crc32c(0, in + CRC_FROM, SPOOL_ACK_BYTES - CRC_FROM)) return false;
-    *out = (struct spool_ack){
-        .generation = weir_load_u64le(in + 8), .acked = weir_load_u64le(in + 16), .cum = load_cum(in + 24)};
+    *out = (struct spool_ack){.generation = weir_load_u64le(in + 8),
+                              .acked = weir_load_u64le(in + 16),
+                              .cum = load_cum(in + 24),
+                              .mark = weir_load_u64le(in + 48)};
     return true;
 }
 

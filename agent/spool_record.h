@@ -3,7 +3,7 @@
  * zeros up to a multiple of 8. All numbers are little-endian. Pure.
  *
  *     0 magic  4 crc (of the bytes 8..111)  8 crc of the payload  12 version  14 kind  16 bytes of the BatchHeader
- *     20 bytes of the body  24 shard  28 zero  32 first number  40 last number  48 first_ms  56 last_ms
+ *     20 bytes of the body  24 shard (2)  26 feed mark (6)  32 first number  40 last number  48 first_ms  56 last_ms
  *     64 flows, packets, bytes of this record  88 the same, summed up over the lane
  */
 #ifndef WEIR_AGENT_SPOOL_RECORD_H
@@ -31,6 +31,7 @@ struct spool_record {
     uint32_t header_bytes;
     uint32_t body_bytes;
     uint32_t payload_crc; /* weir_batch_crc of header and body */
+    uint64_t mark;        /* the highest feed mark in the lane, up to and including it; 48 bits */
 };
 
 /** Bytes of the record in a file. */
@@ -53,6 +54,7 @@ struct spool_ack {
     uint64_t generation; /* from 1 */
     uint64_t acked;
     struct weir_cum cum; /* of the lane up to there */
+    uint64_t mark;       /* as of the record there */
 };
 
 void spool_ack_encode(const struct spool_ack *ack, uint8_t out[SPOOL_ACK_BYTES]);

@@ -33,6 +33,7 @@ struct run {
     uint64_t last;
     struct weir_cum before;
     struct weir_cum after;
+    uint64_t mark; /* of its last record */
     int64_t oldest_ms;
     bool loss; /* one LOSS record and nothing else */
 };
@@ -105,6 +106,7 @@ static void read_ack(struct agent_spool *spool, struct spool_lane *lane)
         if (ack.acked < lane->acked) continue; /* we know better: the lane is being repaired while in use */
         lane->acked = ack.acked;
         lane->acked_cum = ack.cum;
+        lane->acked_mark = ack.mark;
     }
     close(fd);
 }
@@ -276,6 +278,7 @@ static int scan_file(struct scan *scan, uint32_t index, uint64_t limit, uint64_t
         run->end = at;
         run->last = record.last;
         run->after = record.cum;
+        run->mark = record.mark;
         expected = record.last + 1;
         count_waiting(scan->lane, &record);
         if (record.last >= limit) *covered = record.last; /* a LOSS that was made longer */
@@ -448,6 +451,7 @@ static int take_over(struct scan *scan)
     size_t r = 0;
     lane->next = scan->file_count > 0 ? scan->files[0].first : lane->acked + 1;
     lane->cum = lane->acked_cum;
+    if (lane->mark < lane->acked_mark) lane->mark = lane->acked_mark;
     if (lane->acked + 1 < lane->next) { /* the file that said so was older than the segments */
         lane->acked = lane->next - 1;
         lane->acked_cum = scan->run_count > 0 ? scan->runs[0].before : lane->acked_cum;
@@ -463,6 +467,7 @@ static int take_over(struct scan *scan)
             segment.loss = run->loss;
             lane->next = run->last + 1;
             lane->cum = run->after;
+            if (lane->mark < run->mark) lane->mark = run->mark;
         }
         int rc = spool_lane_add_segment(lane, &segment);
         if (rc < 0) return rc;

@@ -78,7 +78,8 @@ void spool_lane_checkpoint(struct agent_spool *spool, struct spool_lane *lane, b
 {
     uint8_t slot[SPOOL_ACK_BYTES];
     char path[SPOOL_PATH_BYTES];
-    const struct spool_ack ack = {.generation = lane->ack_generation + 1, .acked = lane->acked, .cum = lane->acked_cum};
+    const struct spool_ack ack = {
+        .generation = lane->ack_generation + 1, .acked = lane->acked, .cum = lane->acked_cum, .mark = lane->acked_mark};
     spool_ack_encode(&ack, slot);
     int fd = open(spool_lane_path(spool, lane->shard, "ack", path), O_WRONLY | O_CREAT | O_CLOEXEC, FILE_MODE);
     int rc = fd < 0 ? spool_file_error(errno) : 0;
@@ -247,7 +248,7 @@ static bool find_oldest(struct agent_spool *spool, struct spool_lane **lane_ret,
 
 /** Add up what a LOSS for the records first..end-1 must say, and how much of it was waiting. */
 static int add_up(struct agent_spool *spool, struct spool_lane *lane, uint64_t first, uint64_t end,
-                  struct weir_batch_header *loss, bool *any, struct spool_sum *gone)
+                  struct weir_batch_header *loss, bool *any, struct spool_sum *gone, uint64_t *mark)
 {
     for (uint64_t seq = first; seq < end;) {
         struct spool_record record;
@@ -267,6 +268,7 @@ static int add_up(struct agent_spool *spool, struct spool_lane *lane, uint64_t f
             gone->bytes += spool_record_size(&record);
             gone->flows = spool_cum_add(gone->flows, record.sums);
         }
+        *mark = record.mark;
         seq = record.last + 1;
     }
     return 0;
@@ -334,10 +336,11 @@ static int drop_segment(struct agent_spool *spool, struct spool_lane *lane, uint
     struct weir_batch_header loss = {0};
     bool any = false;
     struct spool_sum gone = {0};
+    uint64_t mark = 0;
     struct cut cut;
     if (youngest) spool_lane_seal(lane);
     int rc = find_cut(spool, lane, index, &cut);
-    if (rc == 0) rc = add_up(spool, lane, cut.first, end, &loss, &any, &gone);
+    if (rc == 0) rc = add_up(spool, lane, cut.first, end, &loss, &any, &gone, &mark);
     if (rc == WEIR_ECORRUPT) return spool_lane_repair(spool, lane); /* then again, with what is left of it */
     if (rc < 0) return rc;
 
@@ -345,7 +348,8 @@ static int drop_segment(struct agent_spool *spool, struct spool_lane *lane, uint
                                   .first = cut.first,
                                   .last = end - 1,
                                   .sums = spool_cum_subtract(after, cut.before),
-                                  .cum = after};
+                                  .cum = after,
+                                  .mark = mark};
     loss.kind = WEIR_RECORD_LOSS;
     loss.schema = WEIR_SCHEMA;
     loss.totals.flows = record.sums.flows;

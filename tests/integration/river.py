@@ -353,9 +353,9 @@ class River:
         def all_spooled():
             nonlocal seen
             before, seen = seen, program.counter("weir_agent_datagrams_total")
-            return before == seen and program.counter("weir_agent_flows_decoded_total") == sum(
-                program.counter(family) for family in ("weir_agent_flows_spooled_total", "weir_agent_flows_dropped_total")
-            )
+            families = "flows_spooled", "flows_dropped", "feed_flows_again"
+            made = program.counter("weir_agent_flows_decoded_total") + program.counter("weir_agent_feed_flows_total")
+            return before == seen and made == sum(program.counter(f"weir_agent_{family}_total") for family in families)
 
         wait_for(lambda: f"{agent} to have spooled what it decoded\n{program.log_tail()}", all_spooled, every_s=0.3)
 

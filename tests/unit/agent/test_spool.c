@@ -51,7 +51,7 @@ static struct agent_spool *open_spool(void)
 }
 
 /** Append batch number @n: n flows, 2n packets, 3n bytes, a body of @size bytes that tells n. */
-static int append(struct agent_spool *spool, uint32_t n, uint32_t size)
+static int append_marked(struct agent_spool *spool, uint32_t n, uint32_t size, uint64_t mark)
 {
     struct weir_buf head = WEIR_BUF_INIT;
     uint8_t *body = weir_malloc(size);
@@ -68,11 +68,16 @@ static int append(struct agent_spool *spool, uint32_t n, uint32_t size)
     struct weir_view view = weir_view_of(body, size);
     struct agent_spool_place place = {0};
     int rc = agent_spool_append(spool, LANE, &header, weir_buf_view(&head), view,
-                                weir_batch_crc(weir_buf_view(&head), view), &place);
+                                weir_batch_crc(weir_buf_view(&head), view), mark, &place);
     assert_true(rc < 0 || place.seq >= agent_spool_lane(spool, LANE).next);
     weir_buf_fini(&head);
     weir_free(body);
     return rc;
+}
+
+static int append(struct agent_spool *spool, uint32_t n, uint32_t size)
+{
+    return append_marked(spool, n, size, 0);
 }
 
 static void note_synced(void *ctx, uint32_t shard, uint64_t next)
@@ -867,7 +872,7 @@ static void numbers_and_sums_survive_when_all_records_are_gone(void **state)
         weir_batch_header_encode(&header, &head);
         for (int n = 0; n < 40; n++)
             agent_spool_append(spool, LANE + 1, &header, weir_buf_view(&head), weir_view_of(body, sizeof body),
-                               weir_batch_crc(weir_buf_view(&head), weir_view_of(body, sizeof body)), &place);
+                               weir_batch_crc(weir_buf_view(&head), weir_view_of(body, sizeof body)), 0, &place);
         _exit(0);
     }
     int status = 1;
@@ -912,6 +917,67 @@ static void running_out_of_memory_leaves_nothing_behind(void **state)
     }
 }
 
+static void a_batch_whose_mark_is_there_is_not_taken_again(void **state)
+{
+    (void)state;
+    struct agent_spool *spool = open_spool();
+    assert_int_equal(append_marked(spool, 1, 100, 41), 0);
+    assert_int_equal(append_marked(spool, 2, 100, 43), 0);
+    assert_int_equal(append(spool, 3, 100), 0);
+    assert_int_equal(append_marked(spool, 2, 100, 43), WEIR_EEXIST);
+    sync_spool(spool);
+    agent_spool_close(spool);
+
+    spool = open_spool();
+    assert_int_equal(agent_spool_mark(spool), 43);
+    assert_int_equal(append_marked(spool, 1, 100, 41), WEIR_EEXIST);
+    assert_int_equal(append_marked(spool, 2, 100, 43), WEIR_EEXIST);
+    assert_int_equal(agent_spool_stats(spool)->taken.flows, 0);
+    assert_int_equal(append_marked(spool, 4, 100, 44), 0);
+    assert_int_equal(sync_spool(spool), 5);
+    assert_int_equal(walk_lane(spool, 0).data, 4);
+    agent_spool_close(spool);
+}
+
+static void marks_outlive_the_records_that_had_them(void **state)
+{
+    (void)state;
+    struct agent_spool *spool = open_spool();
+    for (uint32_t n = 1; n <= 12; n++) /* several segments */
+        assert_int_equal(append_marked(spool, n, 300 << 10, 100 + n), 0);
+    uint64_t next = sync_spool(spool);
+    agent_spool_ack(spool, LANE, next - 1);
+    agent_spool_checkpoint(spool);
+    agent_spool_close(spool);
+
+    spool = open_spool();
+    assert_int_equal(append_marked(spool, 12, 100, 112), WEIR_EEXIST);
+    assert_int_equal(agent_spool_renew(spool, INC + 1), 0);
+    agent_spool_close(spool);
+    spool = open_spool();
+    assert_int_equal(append_marked(spool, 12, 100, 112), WEIR_EEXIST);
+    agent_spool_close(spool);
+}
+
+static void the_mark_of_what_was_dropped_is_kept_with_its_loss(void **state)
+{
+    (void)state;
+    conf.bytes_most = 4 << 20;
+    struct agent_spool *spool = open_spool();
+    for (uint32_t n = 1; n <= 40; n++)
+        assert_int_equal(append_marked(spool, n, 300 << 10, n), 0);
+    assert_int_equal(append_marked(spool, 41, 1 << 20, 41), WEIR_EFULL); /* larger than a segment */
+    sync_spool(spool);
+    assert_true(agent_spool_stats(spool)->lost_full.flows > 41);
+    agent_spool_close(spool); /* writes the loss that was pending */
+
+    spool = open_spool();
+    assert_int_equal(append_marked(spool, 3, 100, 3), WEIR_EEXIST);
+    assert_int_equal(append_marked(spool, 41, 100, 41), WEIR_EEXIST);
+    assert_int_equal(append_marked(spool, 42, 100, 42), 0);
+    agent_spool_close(spool);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -940,6 +1006,9 @@ int main(void)
         TEST(a_spool_has_one_owner),
         TEST(a_killed_process_loses_nothing_that_was_synced),
         TEST(numbers_and_sums_survive_when_all_records_are_gone),
+        TEST(a_batch_whose_mark_is_there_is_not_taken_again),
+        TEST(marks_outlive_the_records_that_had_them),
+        TEST(the_mark_of_what_was_dropped_is_kept_with_its_loss),
         TEST(running_out_of_memory_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
