@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -724,6 +725,7 @@ static double each_value(size_t input_row, const struct agent_exporter_stat *sta
     case AGENT_INPUT_exporter_missing: return (double)stat->loss.template_missing;
     case AGENT_INPUT_exporter_undecodable: return (double)stat->loss.undecodable;
     case AGENT_INPUT_exporter_templates: return stat->templates;
+    case AGENT_INPUT_exporter_skew: return stat->has_skew ? (double)stat->skew_ms / 1000 : (double)NAN;
     default: return (double)stat->last_heard_ms / 1000;
     }
 }
@@ -746,20 +748,25 @@ static struct agent_exporter_stat *all_stats(struct agent_listener *listener, si
     return stats;
 }
 
-/** One sample per exporter: its domains are added up (but for the time heard), whoever sent for it. */
+/** One sample per exporter: its domains are added up (but for the time heard and the clock), whoever sent for it. */
 static void each_exporter(const struct agent_exporter_stat *stats, size_t count, size_t input_row,
                           const struct weir_metric_row *row, struct weir_buf *out)
 {
     for (size_t i = 0; i < count;) {
         const struct weir_ip *ip = &stats[i].source.exporter;
-        double value = 0;
+        double value = input_row == AGENT_INPUT_exporter_skew ? (double)NAN : 0;
         for (; i < count && weir_ip_equal(ip, &stats[i].source.exporter); i++) {
             double one = each_value(input_row, &stats[i]);
-            if (input_row != AGENT_INPUT_exporter_heard) value += one;
-            if (input_row == AGENT_INPUT_exporter_heard && one > value) value = one;
+            if (input_row == AGENT_INPUT_exporter_skew) {
+                if (isnan(value)) value = one;
+            } else if (input_row == AGENT_INPUT_exporter_heard) {
+                if (one > value) value = one;
+            } else {
+                value += one;
+            }
         }
         char text[WEIR_IP_TEXT];
-        weir_metric_sample(row, weir_ip_format(ip, text), value, out);
+        if (!isnan(value)) weir_metric_sample(row, weir_ip_format(ip, text), value, out);
     }
 }
 

@@ -47,6 +47,10 @@ static void print_exporter(struct json_writer *json, const struct agent_exporter
     jsonw_key_u64(json, "datagrams", stat->datagrams);
     jsonw_key_u64(json, "flows", stat->flows);
     jsonw_key_u64(json, "templates", stat->templates);
+    if (stat->has_skew) {
+        jsonw_key(json, "clock_skew_ms");
+        jsonw_i64(json, stat->skew_ms);
+    }
     jsonw_key_u64(json, "sampling", stat->sampling_one_in);
     jsonw_key_text(json, "sampling_origin", origin_name(stat->sampling_origin));
     jsonw_key(json, "lost");

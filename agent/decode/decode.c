@@ -104,6 +104,7 @@ void agent_decoder_tick(struct agent_decoder *decoder, int64_t now_ms)
         struct agent_exporter *exporter = AGENT_LINKED(at, struct agent_exporter, by_age);
         for (struct agent_domain *domain = exporter->domains; domain != NULL; domain = domain->next)
             agent_domain_settle(decoder, domain, now_ms);
+        agent_skew_take(exporter);
     }
     agent_park_expire(decoder, now_ms);
     if (now_ms < decoder->next_expiry_ms) return;
@@ -193,6 +194,8 @@ size_t agent_decoder_exporters(const struct agent_decoder *decoder, struct agent
                 .samples = agent_samples_sums(domain),
                 .last_heard_ms = domain->heard_ms,
                 .last_export_ms = domain->export_ms,
+                .has_skew = domain->export_ms != 0 && exporter->skew.taken > 0,
+                .skew_ms = exporter->skew.median_ms,
             };
         }
     }

@@ -171,6 +171,8 @@ struct agent_exporter_stat {
     struct agent_sample_sums samples;
     int64_t last_heard_ms;
     int64_t last_export_ms;
+    int64_t skew_ms; /* its clock, less ours: the median of the last half minute */
+    bool has_skew;
 };
 
 /** Fill @out with up to @most domains, in no particular order; returns how many there are in all. */

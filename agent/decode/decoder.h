@@ -81,12 +81,23 @@ struct agent_domain {
     int64_t export_ms;
 };
 
+enum { AGENT_SKEWS = 31 };
+
+/** How far a clock is from ours: the export time of one datagram a second, less the time it came at. */
+struct agent_skew {
+    int64_t ms[AGENT_SKEWS]; /* the last */
+    uint32_t taken;
+    int64_t heard_ms; /* of the last datagram that was taken */
+    int64_t median_ms;
+};
+
 /** A sender. */
 struct agent_exporter {
     struct agent_exporter *next; /* in its bucket */
     struct agent_link by_age;    /* of all exporters */
     struct weir_ip ip;
     struct agent_domain *domains;
+    struct agent_skew skew;
     uint32_t domain_count;
     struct agent_link templates; /* of all its domains, by age */
     uint32_t template_count;
@@ -179,6 +190,9 @@ void agent_domain_restart(struct agent_decoder *decoder, struct agent_domain *do
 enum agent_arrival agent_domain_order(struct agent_decoder *decoder, struct agent_domain *domain,
                                       const struct agent_order *said, const struct agent_clock *clock);
 
+/** Compare the clock of the exporter with ours, once a second. */
+void agent_skew_take(struct agent_exporter *exporter);
+
 /** Count gaps that stayed open for too long as lost. */
 void agent_domain_settle(struct agent_decoder *decoder, struct agent_domain *domain, int64_t now_ms);
 
@@ -219,6 +233,12 @@ struct agent_template *agent_session_inherit(struct agent_decoder *decoder, stru
 void agent_learned_recall(struct agent_decoder *decoder, struct agent_exporter *exporter);
 
 /* ---- sampling.c ---- */
+
+/**
+ * One packet in how many, by packet interval and space (RFC 5477 8.2): @interval packets are taken, then @space are not.
+ * An interval without a space is the rate itself: IANA puts it in the place of element 34. @interval is not 0.
+ */
+double agent_sampling_of_interval(uint64_t interval, uint64_t space, bool has_space);
 
 /** Work out domain->rate anew for all domains of the exporter. */
 void agent_sampling_resolve(struct agent_exporter *exporter);

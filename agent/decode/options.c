@@ -25,6 +25,7 @@ struct sampling {
     uint64_t one_in;
     uint64_t interval;
     uint64_t space;
+    bool has_space;
     uint64_t size;
     uint64_t population;
     double probability;
@@ -61,7 +62,10 @@ static void take(struct agent_domain *domain, struct sampling *sampling, uint16_
         break;
     case IE_SELECTOR_ALGORITHM: sampling->algorithm = number; break;
     case IE_SAMPLING_PACKET_INTERVAL: sampling->interval = number; break;
-    case IE_SAMPLING_PACKET_SPACE: sampling->space = number; break;
+    case IE_SAMPLING_PACKET_SPACE:
+        sampling->space = number;
+        sampling->has_space = true;
+        break;
     case IE_SAMPLING_SIZE: sampling->size = number; break;
     case IE_SAMPLING_POPULATION: sampling->population = number; break;
     case IE_SAMPLING_PROBABILITY: sampling->probability = probability_of(value); break;
@@ -76,7 +80,7 @@ static uint32_t one_in(const struct sampling *s)
     double rate = 0;
     bool has_population = s->size != 0 && s->population >= s->size;
     if (s->interval != 0 && !(has_population && s->algorithm == ALGORITHM_RANDOM_N_OF_N)) {
-        rate = ((double)s->interval + (double)s->space) / (double)s->interval;
+        rate = agent_sampling_of_interval(s->interval, s->space, s->has_space);
     } else if (has_population) {
         rate = (double)s->population / (double)s->size;
     } else if (s->probability > 0 && s->probability <= 1) {

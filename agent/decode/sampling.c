@@ -3,6 +3,8 @@
 
 #include "common/base/mem.h"
 
+#include <math.h>
+
 /** Samplers are a matter of (exporter, domain): whichever session told of them. */
 static bool is_of(const struct agent_sampler *sampler, const struct agent_domain *domain)
 {
@@ -97,6 +99,11 @@ void agent_sampling_forget(struct agent_domain *domain)
     exporter->sampler_count = kept;
 }
 
+double agent_sampling_of_interval(uint64_t interval, uint64_t space, bool has_space)
+{
+    return has_space ? ((double)interval + (double)space) / (double)interval : (double)interval;
+}
+
 uint64_t agent_sampling_fill(struct weir_batch *batch, uint32_t count, struct agent_rate rate)
 {
     if (rate.one_in == 0) return 0;
@@ -119,6 +126,7 @@ static struct agent_rate rate_of_row(const struct agent_domain *domain, const st
 {
     uint64_t interval = 0;
     uint64_t space = 0;
+    bool has_space = false;
     uint32_t of_sampler = 0;
     for (uint16_t op = plan->sample_at; op < plan->op_count; op++) {
         uint64_t value = agent_plan_value(plan, rows, op, row);
@@ -127,7 +135,10 @@ static struct agent_rate rate_of_row(const struct agent_domain *domain, const st
             if (value != 0) return (struct agent_rate){clamp_u32(value), WEIR_SAMPLING_RECORD};
             break;
         case AGENT_OP_SAMPLE_INTERVAL: interval = value; break;
-        case AGENT_OP_SAMPLE_SPACE: space = value; break;
+        case AGENT_OP_SAMPLE_SPACE:
+            space = value;
+            has_space = true;
+            break;
         case AGENT_OP_SAMPLE_SELECTOR: {
             const struct agent_sampler *sampler = find_sampler(domain, value);
             if (sampler != NULL) of_sampler = sampler->one_in;
@@ -137,8 +148,8 @@ static struct agent_rate rate_of_row(const struct agent_domain *domain, const st
         }
     }
     if (interval != 0) {
-        uint64_t sum = clamp_u32(interval) + (uint64_t)clamp_u32(space);
-        return (struct agent_rate){clamp_u32(sum / interval), WEIR_SAMPLING_RECORD};
+        double rate = round(agent_sampling_of_interval(interval, space, has_space));
+        return (struct agent_rate){rate >= UINT32_MAX ? UINT32_MAX : (uint32_t)rate, WEIR_SAMPLING_RECORD};
     }
     if (of_sampler != 0) return (struct agent_rate){of_sampler, WEIR_SAMPLING_SAMPLER};
     return domain->rate;

@@ -180,6 +180,18 @@ static void interval_and_space_are_one_in_their_sum(void **state)
     assert_int_equal(input_flow(&input, 1).sampling_origin, WEIR_SAMPLING_RECORD);
 }
 
+static void an_interval_without_a_space_is_the_rate_itself(void **state)
+{
+    (void)state;
+    take(HEADER("0000", "00000000") "0003 0012 0101 0002 0001 012e 0008 0131 0004"
+                                    "0101 0010 0000000000000005 000003e8");
+    take(HEADER("0000", "00000001") "0002 0010 0100 0002 0001 0004 012e 0008 0100 0010 00000007 0000000000000005");
+    take(HEADER("0000", "00000002") "0002 0010 0102 0002 0001 0004 0131 0004 0102 000c 00000007 00000200");
+    assert_int_equal(input_flow(&input, 0).sampling_one_in, 1000);
+    assert_int_equal(input_flow(&input, 1).sampling_one_in, 512);
+    assert_int_equal(input_flow(&input, 1).sampling_origin, WEIR_SAMPLING_RECORD);
+}
+
 static void size_and_population_are_a_rate_too(void **state)
 {
     (void)state;
@@ -320,6 +332,7 @@ int main(void)
         TEST(every_form_of_time_becomes_milliseconds),
         TEST(uptimes_are_those_of_the_start_that_options_of_the_same_message_told),
         TEST(interval_and_space_are_one_in_their_sum),
+        TEST(an_interval_without_a_space_is_the_rate_itself),
         TEST(size_and_population_are_a_rate_too),
         TEST(random_n_out_of_n_is_the_population_whatever_interval_is_named_beside_it),
         TEST(withdrawals_forget_one_template_or_all_of_a_kind),
