@@ -1,59 +1,10 @@
-/**
- * Every decoder with whatever bytes: the input is a row of datagrams, each behind its length in two bytes, so that
- * templates and the data after them are reached. The first byte of the input chooses small limits, and which flow of
- * a tunnel.
- *
- * Beyond memory errors it checks the ledger: flows decoded = flows handed over + dropped.
- */
-#include "common/base/mem.h"
-#include "tests/support/input.h"
-
-#include <assert.h>
+/** Every decoder with whatever bytes, several protocols of one exporter among each other (tests/support/datagrams.h). */
+#include "tests/support/datagrams.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size < 1) return 0;
-    struct agent_decoder_conf conf = AGENT_DECODER_DEFAULTS;
-    if ((data[0] & 1) != 0) {
-        conf.most_exporters = 2;
-        conf.most_domains = 2;
-        conf.most_templates = 3;
-        conf.most_templates_all = 4;
-        conf.most_samplers = 2;
-        conf.most_parked_bytes = 512;
-        conf.most_data_sources = 3;
-        conf.most_data_sources_each = 2;
-    }
-    if ((data[0] & 2) != 0) conf.tunnels = AGENT_TUNNELS_INNER;
-    struct input input;
-    input_init(&input, &conf);
-
-    struct weir_cursor c = weir_cursor_of(weir_view_of(data + 1, size - 1));
-    int64_t now_ms = 1700000000000;
-    while (weir_cursor_left(&c) >= 2) {
-        uint16_t head = weir_cursor_u16(&c);
-        size_t bytes = head & 0x3fff;
-        if (bytes > weir_cursor_left(&c)) bytes = weir_cursor_left(&c);
-        struct agent_peer peer = {{{[10] = 0xff, [11] = 0xff, [12] = 192, [15] = (uint8_t)(head >> 15)}},
-                                  (head >> 14 & 1) == 0 ? 2055 : 2000 + bytes % 16};
-        uint8_t *exact = weir_malloc(bytes == 0 ? 1 : bytes); /* so that ASan sees one byte too many */
-        if (exact == NULL) break;
-        memcpy(exact, c.at, bytes);
-        agent_decode(input.decoder, &peer, weir_view_of(exact, bytes), now_ms);
-        weir_free(exact);
-        weir_cursor_skip(&c, bytes);
-        now_ms += 100;
-        agent_decoder_tick(input.decoder, now_ms);
-    }
-    input_flush(&input);
-    const struct agent_gather_counts *gathered = agent_gather_counted(input.gather);
-    uint64_t decoded = 0;
-    for (int p = 0; p < AGENT_PROTOCOL_COUNT; p++)
-        decoded += agent_decoder_counts(input.decoder)->n[AGENT_INPUT_flows_netflow5 + p];
-    assert(decoded == gathered->flows_in);
-    assert(gathered->flows_in == gathered->flows_out + gathered->dropped_sink_full + gathered->dropped_no_memory);
-    input_fini(&input);
+    datagrams_decode(weir_view_of(data, size), (struct weir_view){0});
     return 0;
 }
