@@ -115,6 +115,7 @@ static struct agent_domain *domain_of(struct agent_decoder *decoder, struct agen
         struct agent_domain *domain = *at;
         if (domain->id != id || domain->protocol != protocol || !weir_ip_equal(&domain->ip, named)) continue;
         if (!agent_session_is(domain, decoder->session)) continue;
+        if (at == &exporter->domains) return domain;
         *at = domain->next;
         domain->next = exporter->domains;
         exporter->domains = domain;
@@ -239,7 +240,8 @@ enum agent_arrival agent_domain_order(struct agent_decoder *decoder, struct agen
 {
     uint64_t lost = 0;
     bool rebooted = false;
-    struct agent_order order = *said;
+    const struct agent_order *order = said;
+    struct agent_order placed;
     if (clock->has_uptime) {
         rebooted = domain->sequence.known && uptime_fell(domain->uptime_ms, clock->uptime_ms);
         if (rebooted) {
@@ -251,18 +253,20 @@ enum agent_arrival agent_domain_order(struct agent_decoder *decoder, struct agen
     }
     if (domain->protocol == AGENT_PROTOCOL_ipfix) {
         bool switched = false;
-        bool has_place = agent_numbering_step(&domain->numbering, &domain->sequence, &order, &switched);
+        placed = *said;
+        order = &placed;
+        bool has_place = agent_numbering_step(&domain->numbering, &domain->sequence, &placed, &switched);
         agent_count(decoder, AGENT_INPUT_sequence_conventions, switched);
         if (!has_place) return AGENT_ARRIVAL_LATE;
     }
-    enum agent_arrival arrival = agent_sequence_step(&domain->sequence, &order, &lost);
+    enum agent_arrival arrival = agent_sequence_step(&domain->sequence, order, &lost);
     switch (arrival) {
     case AGENT_ARRIVAL_IN_ORDER: break;
     case AGENT_ARRIVAL_LATE: agent_count(decoder, AGENT_INPUT_sequence_late, 1); break;
     case AGENT_ARRIVAL_DUPLICATE: agent_count(decoder, AGENT_INPUT_sequence_duplicate, 1); break;
     case AGENT_ARRIVAL_RESTART: agent_count(decoder, AGENT_INPUT_sequence_restarts, 1); break;
     }
-    lose_units(decoder, domain, lost);
+    if (lost > 0 || domain->numbering.withheld > 0) lose_units(decoder, domain, lost);
     return rebooted ? AGENT_ARRIVAL_RESTART : arrival;
 }
 
