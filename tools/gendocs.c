@@ -1,9 +1,10 @@
 /**
- * docs/CONFIG.md and docs/METRICS.md, written from the tables that the programs themselves read.
+ * docs/CONFIG.md, docs/METRICS.md and docs/ELEMENTS.md, written from the tables that the programs themselves read.
  *
  *     cmake --build --preset dev --target docs
  */
 #include "agent/agent.h"
+#include "agent/decode/element.h"
 #include "aggregator/aggregator.h"
 #include "broker/broker.h"
 #include "common/daemon/cluster_file.h"
@@ -144,14 +145,46 @@ static void print_metrics(void)
         metric_table(programs[i]->name, programs[i]->metric_rows, programs[i]->metric_count);
 }
 
+static void print_elements(void)
+{
+    printf(
+        "# Information elements\n\n"
+        "<!-- Made from agent/decode/elements.def by tools/gendocs.c: cmake --build --preset dev --target docs -->\n\n"
+        "IANA's IPFIX information elements and what Weir does with each. NetFlow v9 has the same numbers. An element "
+        "that "
+        "is\n"
+        "skipped costs its value only: it is stepped over by its length, counted in\n"
+        "`weir_agent_elements_skipped_total`, and the rest of the record is read. Elements with an enterprise number "
+        "are\n"
+        "skipped, but for the reverse ones of RFC 5103 (29305), which are columns of a flow in the other direction. "
+        "The\n"
+        "numbers 40001 to 40005 of v9 are read as 225, 226, 227, 228 and 233.\n\n"
+        "| number | name | type | becomes |\n|---|---|---|---|\n");
+    size_t count = 0;
+    const struct agent_element *elements = agent_elements(&count);
+    for (size_t i = 0; i < count; i++) {
+        const struct agent_element *element = &elements[i];
+        printf("| %u | %s | %s | ", element->number, element->name, element->type);
+        const char *name = element->field == WEIR_FIELD_COUNT ? "" : weir_fields[element->field].name;
+        switch (element->use) {
+        case AGENT_ELEMENT_COLUMN: printf("`%s` |\n", name); break;
+        case AGENT_ELEMENT_REVERSE: printf("`%s` of the other direction |\n", name); break;
+        case AGENT_ELEMENT_OPTIONS: printf("read from options |\n"); break;
+        default: printf("skipped |\n"); break;
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "config") == 0) {
         print_config();
     } else if (argc == 2 && strcmp(argv[1], "metrics") == 0) {
         print_metrics();
+    } else if (argc == 2 && strcmp(argv[1], "elements") == 0) {
+        print_elements();
     } else {
-        fprintf(stderr, "usage: gendocs config|metrics\n");
+        fprintf(stderr, "usage: gendocs config|metrics|elements\n");
         return EXIT_FAILURE;
     }
     return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -7,17 +7,25 @@
 #include <stdlib.h>
 
 enum { MOST_ELEMENT = 512, RECORD_MOST = 65535, SEGMENTS_MOST = 512 };
+enum { REVERSE_PEN = 29305, RANK_TURNED = 16 /* behind what is of the direction itself */ };
 
 struct element {
     uint8_t kind; /* 0: no column */
     uint8_t field;
     uint8_t rank;
+    bool in_reverse; /* counts the other direction */
+    bool is_octets;  /* octetArray: a value of more bytes than the column has is another kind of value */
 };
 
 static const struct element elements[MOST_ELEMENT] = {
-#define ELEMENT(number, name, column, what, order) [number] = {AGENT_OP_##what, WEIR_FIELD_##column, order},
+#define COLUMN(number, name, type, column, what, order) \
+    [number] = {.kind = AGENT_OP_##what,                \
+                .field = WEIR_FIELD_##column,           \
+                .rank = (order),                        \
+                .is_octets = sizeof(#type) == sizeof("octetArray") && #type[0] == 'o'},
+#define REVERSE(number, name, type, column) \
+    [number] = {.kind = AGENT_OP_NUMBER, .field = WEIR_FIELD_##column, .in_reverse = true},
 #include "agent/decode/elements.def"
-#undef ELEMENT
 };
 
 static bool size_fits(enum agent_op_kind kind, uint16_t size)
@@ -25,6 +33,7 @@ static bool size_fits(enum agent_op_kind kind, uint16_t size)
     switch (kind) {
     case AGENT_OP_IPV4: return size == 4;
     case AGENT_OP_IPV6: return size == 16;
+    case AGENT_OP_MPLS: return size == 3;
     case AGENT_OP_TIME_NTP: return size == 8;
     case AGENT_OP_TIME_SECONDS:
     case AGENT_OP_TIME_UPTIME:
@@ -117,7 +126,85 @@ static void settle(struct agent_plan *plan)
                            !has(plan->by_ops, WEIR_FIELD_icmp_type_code);
 }
 
-int agent_plan_compile(const struct agent_spec *specs, size_t count, struct agent_plan *ret)
+/** What ASA firewalls sent in v9 before IANA had numbers for it (NSEL). IPFIX has no such numbers without enterprise. */
+static uint16_t number_of(uint16_t element)
+{
+    static const uint16_t nsel[] = {225, 226, 227, 228, 233};
+    enum { NSEL_FIRST = 40001, NSELS = sizeof nsel / sizeof *nsel };
+    if (element >= NSEL_FIRST && element < NSEL_FIRST + NSELS) return nsel[element - NSEL_FIRST];
+    return element < MOST_ELEMENT ? element : 0;
+}
+
+/** Whether the value counts the other direction: as an element of its own, or by the reverse PEN of RFC 5103 6.1. */
+static bool is_reverse(const struct agent_spec *spec)
+{
+    if (spec->enterprise == REVERSE_PEN) return elements[number_of(spec->element)].kind != AGENT_OP_NONE;
+    return spec->enterprise == 0 && elements[number_of(spec->element)].in_reverse;
+}
+
+/** The column that a value of one direction has in the other; WEIR_FIELD_COUNT where it says nothing of that. */
+static uint8_t turned(uint8_t field)
+{
+    static const uint8_t other[WEIR_FIELD_COUNT + 1] = {
+#define SAME(column)   [WEIR_FIELD_##column] = WEIR_FIELD_##column + 1
+#define SWAP(one, two) [WEIR_FIELD_##one] = WEIR_FIELD_##two + 1, [WEIR_FIELD_##two] = WEIR_FIELD_##one + 1
+        SWAP(src_ip, dst_ip),
+        SWAP(src_port, dst_port),
+        SWAP(src_mac, dst_mac),
+        SWAP(src_as, dst_as),
+        SWAP(src_mask, dst_mask),
+        SWAP(if_in, if_out),
+        SWAP(vlan_in, vlan_out),
+        SWAP(vrf_in, vrf_out),
+        SWAP(post_src_ip, post_dst_ip),
+        SWAP(post_src_port, post_dst_port),
+        SAME(start_ms),
+        SAME(end_ms),
+        SAME(proto),
+        SAME(sampling_one_in),
+        SAME(application),
+        SAME(end_reason),
+        SAME(firewall_event),
+        SAME(nat_event),
+        SAME(forwarding_status),
+#undef SAME
+#undef SWAP
+    };
+    return other[field] == 0 ? WEIR_FIELD_COUNT : other[field] - 1;
+}
+
+/** What a value is in a direction; kind NONE where it has no column there. */
+static struct element element_of(const struct agent_spec *spec, bool reverse)
+{
+    struct element element = {.kind = AGENT_OP_NONE};
+    if (spec->enterprise != 0 && spec->enterprise != REVERSE_PEN) return element;
+    element = elements[number_of(spec->element)];
+    bool size_ok = size_fits(element.kind, spec->size) && (!element.is_octets || element.kind != AGENT_OP_NUMBER ||
+                                                           spec->size <= weir_fields[element.field].width);
+    if (!size_ok) element.kind = AGENT_OP_NONE;
+    if (is_reverse(spec)) {
+        if (!reverse) element.kind = AGENT_OP_NONE;
+    } else if (reverse) {
+        element.field = turned(element.field);
+        element.rank += RANK_TURNED;
+        if (element.field == WEIR_FIELD_COUNT) element.kind = AGENT_OP_NONE;
+    }
+    return element;
+}
+
+/** Do the records count packets or bytes of the other direction? */
+static bool has_reverse(const struct agent_spec *specs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (specs[i].size == AGENT_VARIABLE || !is_reverse(&specs[i])) continue;
+        struct element element = element_of(&specs[i], true);
+        bool counts = element.field == WEIR_FIELD_bytes || element.field == WEIR_FIELD_packets;
+        if (counts && element.kind == AGENT_OP_NUMBER) return true;
+    }
+    return false;
+}
+
+static int compile(const struct agent_spec *specs, size_t count, bool reverse, struct agent_plan *ret)
 {
     struct agent_plan plan = {.segments = 1};
     uint8_t ranks[AGENT_OPS];
@@ -142,16 +229,13 @@ int agent_plan_compile(const struct agent_spec *specs, size_t count, struct agen
             at = 0;
             continue;
         }
-        const struct element *element = &elements[spec->element < MOST_ELEMENT ? spec->element : 0];
-        struct agent_op op = {.kind = element->kind,
-                              .field = element->field,
+        struct element element = element_of(spec, reverse);
+        struct agent_op op = {.kind = element.kind,
+                              .field = element.field,
                               .size = (uint8_t)spec->size,
                               .at = (uint16_t)at,
                               .segment = segment};
-        if (spec->enterprise != 0 || element->kind == AGENT_OP_NONE || !size_fits(element->kind, spec->size) ||
-            !add_op(&plan, ranks, &op, element->rank)) {
-            plan.elements_unknown++;
-        }
+        if (element.kind == AGENT_OP_NONE || !add_op(&plan, ranks, &op, element.rank)) plan.elements_unknown++;
         at += spec->size;
         if (plan.record_bytes + at > RECORD_MOST) {
             agent_plan_fini(&plan);
@@ -171,8 +255,33 @@ int agent_plan_compile(const struct agent_spec *specs, size_t count, struct agen
     return 0;
 }
 
+int agent_plan_compile(const struct agent_spec *specs, size_t count, struct agent_plan *ret)
+{
+    struct agent_plan plan;
+    int rc = compile(specs, count, false, &plan);
+    if (rc < 0) return rc;
+    if (has_reverse(specs, count)) {
+        plan.reverse = weir_calloc(1, sizeof *plan.reverse);
+        rc = plan.reverse == NULL ? WEIR_ENOMEM : compile(specs, count, true, plan.reverse);
+        if (rc < 0) {
+            agent_plan_fini(&plan);
+            return rc;
+        }
+        plan.reverse->elements_unknown = 0; /* counted once */
+        for (size_t i = 0; i < count; i++) {
+            bool read = specs[i].size != AGENT_VARIABLE && is_reverse(&specs[i]) &&
+                        element_of(&specs[i], true).kind != AGENT_OP_NONE;
+            plan.elements_unknown -= read;
+        }
+    }
+    *ret = plan;
+    return 0;
+}
+
 void agent_plan_fini(struct agent_plan *plan)
 {
+    if (plan->reverse != NULL) agent_plan_fini(plan->reverse);
+    weir_free(plan->reverse);
     weir_free(plan->ops);
     weir_free(plan->segment_bytes);
     *plan = (struct agent_plan){0};
@@ -359,6 +468,15 @@ INLINED void run_icmp(struct values values, int shift, uint8_t size, bool merges
     }
 }
 
+INLINED void run_mpls(struct values values, void *to)
+{
+    uint32_t *restrict out = to;
+    EACH_ROW(values)
+    {
+        out[i] = (uint32_t)weir_load_ube(AT, 3) >> 4;
+    }
+}
+
 INLINED void run_op(struct values values, struct agent_op op, const struct agent_clock *clock, const int64_t *start,
                     uint8_t width, void *to)
 {
@@ -366,6 +484,7 @@ INLINED void run_op(struct values values, struct agent_op op, const struct agent
     case AGENT_OP_NUMBER: run_number(values, op.size, width, to); break;
     case AGENT_OP_IPV4: run_ip(values, false, op.merges, to); break;
     case AGENT_OP_IPV6: run_ip(values, true, op.merges, to); break;
+    case AGENT_OP_MPLS: run_mpls(values, to); break;
     case AGENT_OP_ICMP_TYPE: run_icmp(values, 8, op.size, op.merges, to); break;
     case AGENT_OP_ICMP_CODE: run_icmp(values, 0, op.size, op.merges, to); break;
     default: run_time(values, (enum agent_op_kind)op.kind, op.size, clock, start, to); break;

@@ -21,6 +21,7 @@ enum agent_op_kind {
     AGENT_OP_NUMBER, /* big-endian, 1 to 8 bytes */
     AGENT_OP_IPV4,
     AGENT_OP_IPV6,
+    AGENT_OP_MPLS, /* RFC 3032: 20 bits of label, then traffic class and bottom of the stack */
     AGENT_OP_ICMP_TYPE,
     AGENT_OP_ICMP_CODE,
     AGENT_OP_TIME_SECONDS,
@@ -59,10 +60,14 @@ struct agent_plan {
     bool icmp_from_port; /* there is no element for ICMP type and code, but a port they may be in */
     struct agent_op *ops;
     uint16_t *segment_bytes;
+    struct agent_plan *reverse; /* of the same records, for the flow in the other direction; NULL: they have one only */
 };
 
 /**
  * Compile @count elements. WEIR_EFORMAT when a record would have no bytes, or more than a datagram holds; WEIR_ENOMEM.
+ * Records that count both directions (RFC 5103, or initiator and responder) get a plan for each: the second reads the
+ * other direction as a flow of its own.
+ *
  * Elements we have no column for, or in a size that their type does not allow, are counted as unknown and skipped.
  */
 int agent_plan_compile(const struct agent_spec *specs, size_t count, struct agent_plan *ret);

@@ -115,8 +115,8 @@ static void a_changed_template_is_taken_and_counted(void **state)
 static void fields_we_do_not_know_cost_no_record(void **state)
 {
     (void)state;
-    /* 33000 (vendor), 5 bytes; bytes in 3; 95 application tag, 4; packets in 8 */
-    take(HEADER("0002", "00000001", "00000007") "0000 0018 0101 0004 80e8 0005 0001 0003 005f 0004 0002 0008"
+    /* 33000 (vendor), 5 bytes; bytes in 3; 92 traffic index, 4; packets in 8 */
+    take(HEADER("0002", "00000001", "00000007") "0000 0018 0101 0004 80e8 0005 0001 0003 005c 0004 0002 0008"
                                                 "0101 0018 aabbccddee 010203 11223344 0000000000000009");
     assert_int_equal(input_flush(&input), 1);
     assert_int_equal(input_flow(&input, 0).bytes, 0x010203);
