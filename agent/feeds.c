@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,7 +24,8 @@ enum {
     TAKE_BYTES = 1 << 20,
     READ_BYTES = 256 << 10,
     RESCAN_MS = 1000,
-    WAIT_MS = 5,
+    SETTLE_MS = 100,
+    WAIT_MS = 2,
     PROGRESS_MS = 10000,
     BAD_LINES_PER_SECOND = 5,
     SOURCES_MOST = 256, /* open at a time in a take */
@@ -262,47 +264,78 @@ static int resume(struct agent_feeds *feeds, struct follow *follow, const struct
     return rc;
 }
 
-/**
- * A file that is new by its name: how much of its content was taken out of another one? *@offset and *@hash; 0 when
- * nothing was. Reads the file, from an own descriptor.
- */
-static int identify(struct agent_feeds *feeds, const char *path, uint64_t *offset, uint64_t *hash)
+/** The beginning of a content that was taken. */
+struct taken {
+    uint64_t offset;
+    uint64_t hash;
+};
+
+static int by_offset(const void *a, const void *b)
+{
+    const struct taken *left = a;
+    const struct taken *right = b;
+    return left->offset < right->offset ? -1 : left->offset > right->offset;
+}
+
+/** What was taken of the files of this feed, the shortest first. *ret is the caller's. */
+static int list_taken(const struct agent_feeds *feeds, struct taken **ret, size_t *ret_count)
 {
     const struct feed_state *state = &feeds->state;
-    struct feed_reader *reader = NULL;
-    *offset = 0;
-    *hash = FEED_HASH_INIT;
-    bool any = false;
-    for (size_t i = 0; i < state->count; i++)
-        any |= state->files[i].feed == feeds->feed->id && state->files[i].offset > 0;
-    if (!any) return 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return WEIR_EIO;
-    int rc = feed_reader_create(fd, &reader);
-    uint8_t *block = rc == 0 ? weir_malloc(READ_BYTES) : NULL;
-    if (rc == 0 && block == NULL) rc = WEIR_ENOMEM;
-    uint64_t at = 0;
-    uint64_t so_far = FEED_HASH_INIT;
-    while (rc == 0) {
+    struct taken *list = weir_calloc(state->count + 1, sizeof *list);
+    size_t found = 0;
+    if (list == NULL) return WEIR_ENOMEM;
+    for (size_t i = 0; i < state->count; i++) {
+        const struct feed_file *file = &state->files[i];
+        if (file->feed == feeds->feed->id && file->offset > 0)
+            list[found++] = (struct taken){.offset = file->offset, .hash = file->hash};
+    }
+    qsort(list, found, sizeof *list, by_offset);
+    *ret = list;
+    *ret_count = found;
+    return 0;
+}
+
+/** Which of @list does the content begin with? The longest goes to *best. */
+static int compare(struct agent_feeds *feeds, struct feed_reader *reader, const struct taken *list, size_t list_count,
+                   struct taken *best)
+{
+    uint8_t *block = weir_malloc(READ_BYTES);
+    if (block == NULL) return WEIR_ENOMEM;
+    struct taken here = {.hash = FEED_HASH_INIT};
+    int rc = 0;
+    for (size_t next = 0; rc == 0 && next < list_count;) {
         int64_t got = feed_reader_read(reader, block, READ_BYTES);
-        if (got <= 0) {
-            if (got < 0 && got != WEIR_ECORRUPT) rc = (int)got;
-            break;
+        if (got < 0 && got != WEIR_ECORRUPT) rc = (int)got;
+        if (got <= 0) break;
+        const uint64_t end = here.offset + (uint64_t)got;
+        for (const uint8_t *at = block; here.offset < end;) {
+            uint64_t upto = next < list_count && list[next].offset < end ? list[next].offset : end;
+            here.hash = feed_hash(here.hash, at, (size_t)(upto - here.offset));
+            at += upto - here.offset;
+            here.offset = upto;
+            for (; next < list_count && list[next].offset == upto; next++)
+                if (list[next].hash == here.hash) *best = here;
         }
-        for (size_t i = 0; i < state->count; i++) {
-            const struct feed_file *file = &state->files[i];
-            bool here = file->feed == feeds->feed->id && file->offset > at && file->offset <= at + (uint64_t)got;
-            if (!here || file->offset <= *offset) continue;
-            if (feed_hash(so_far, block, (size_t)(file->offset - at)) != file->hash) continue;
-            *offset = file->offset;
-            *hash = file->hash;
-        }
-        so_far = feed_hash(so_far, block, (size_t)got);
-        at += (uint64_t)got;
         if (atomic_load(&feeds->stopping)) rc = WEIR_ECANCELLED;
     }
-    feed_reader_destroy(reader);
     weir_free(block);
+    return rc;
+}
+
+/** A file that is new by its name: how much of its content was taken out of another one? */
+static int identify(struct agent_feeds *feeds, const char *path, struct taken *best)
+{
+    struct taken *list = NULL;
+    size_t list_count;
+    struct feed_reader *reader = NULL;
+    *best = (struct taken){.hash = FEED_HASH_INIT};
+    int rc = list_taken(feeds, &list, &list_count);
+    if (rc < 0) return rc;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    rc = fd < 0 ? WEIR_EIO : feed_reader_create(fd, &reader);
+    if (rc == 0) rc = compare(feeds, reader, list, list_count, best);
+    feed_reader_destroy(reader);
+    weir_free(list);
     return rc;
 }
 
@@ -343,6 +376,7 @@ static int spool_take(struct agent_feeds *feeds, uint64_t first_mark)
         count(feeds, AGENT_COUNT_feed_flows, batch->count);
         mark++;
     }
+    if (mark > first_mark) agent_ship_hurry(feeds->ship);
     while (mark > first_mark && agent_ship_mark(feeds->ship) < mark - 1) {
         int rc = wait_a_little(feeds);
         if (rc < 0) return rc;
@@ -421,23 +455,22 @@ static int take_all(struct agent_feeds *feeds, const struct stat *stat)
 
 static int add_file(struct agent_feeds *feeds, const char *path, const struct stat *stat)
 {
-    uint64_t offset;
-    uint64_t hash;
-    int rc = identify(feeds, path, &offset, &hash);
+    struct taken before;
+    int rc = identify(feeds, path, &before);
     if (rc < 0) return rc;
     const struct feed_file file = {.feed = feeds->feed->id,
                                    .device = stat->st_dev,
                                    .inode = stat->st_ino,
-                                   .offset = offset,
-                                   .hash = hash,
-                                   .take_to = offset,
+                                   .offset = before.offset,
+                                   .hash = before.hash,
+                                   .take_to = before.offset,
                                    .seen_ms = feeds->scan_ms};
     int index = feed_state_find(&feeds->state, file.feed, file.device, file.inode);
     if (index >= 0)
         feeds->state.files[index] = file;
     else
         index = feed_state_add(&feeds->state, &file, feeds->since_ms);
-    if (index >= 0) count(feeds, offset > 0 ? AGENT_COUNT_feed_files_known : AGENT_COUNT_feed_files, 1);
+    if (index >= 0) count(feeds, before.offset > 0 ? AGENT_COUNT_feed_files_known : AGENT_COUNT_feed_files, 1);
     return index;
 }
 
@@ -575,9 +608,10 @@ static void *run(void *ctx)
             scan(feeds, &feeds->feeds[i], false);
         if (feeds->dirty && save(feeds) < 0) weir_log(WEIR_LOG_ERROR, "feed.not_saved", "file=%s", feeds->state.path);
         struct pollfd wait = {.fd = feeds->inotify, .events = POLLIN};
-        for (int slept = 0; slept < RESCAN_MS && !atomic_load(&feeds->stopping); slept += 100) {
-            if (poll(&wait, 1, 100) > 0) break;
+        for (int slept = 0; slept < RESCAN_MS && !atomic_load(&feeds->stopping); slept += SETTLE_MS) {
+            if (poll(&wait, 1, SETTLE_MS) > 0) break;
         }
+        poll(NULL, 0, SETTLE_MS); /* so that a busy writer does not make us look all the time */
         uint8_t events[4096];
         while (read(feeds->inotify, events, sizeof events) > 0)
             continue;

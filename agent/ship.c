@@ -83,6 +83,7 @@ struct agent_ship {
     uint32_t broker; /* index of the one that we have a socket to */
 
     _Atomic uint64_t synced_mark;
+    atomic_bool hurry; /* sync without waiting for the tick */
     atomic_bool draining;
     atomic_bool drained;
 
@@ -466,6 +467,7 @@ static void sync_spool(struct agent_ship *ship)
     int64_t now = weir_mono_ms();
     bool due = ship->conf.sync != AGENT_SYNC_TICK || now - ship->synced_mono_ms >= ship->conf.sync_interval_ms ||
                atomic_load(&ship->draining);
+    due |= atomic_exchange(&ship->hurry, false);
     if (!ship->unsynced || !due) return;
     ship->unsynced = false;
     ship->synced_mono_ms = now;
@@ -686,6 +688,12 @@ int agent_ship_put(struct agent_ship *ship, const struct weir_batch *batch, uint
 uint64_t agent_ship_mark(struct agent_ship *ship)
 {
     return atomic_load(&ship->synced_mark);
+}
+
+void agent_ship_hurry(struct agent_ship *ship)
+{
+    atomic_store(&ship->hurry, true);
+    weir_loop_wake(ship->loop);
 }
 
 uint64_t agent_ship_mark_found(const struct agent_ship *ship)

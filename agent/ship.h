@@ -54,6 +54,9 @@ int agent_ship_put(struct agent_ship *ship, const struct weir_batch *batch, uint
 /** The mark of those given to agent_ship_put up to which everything is in the spool, and synced. Any thread. */
 uint64_t agent_ship_mark(struct agent_ship *ship);
 
+/** Sync what was put so far, rather than at the next tick: somebody waits for its mark. Any thread. */
+void agent_ship_hurry(struct agent_ship *ship);
+
 /** The highest mark that was in the spool when it was opened. */
 uint64_t agent_ship_mark_found(const struct agent_ship *ship);
 

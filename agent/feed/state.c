@@ -31,6 +31,39 @@ static int have_room(struct feed_state *state, size_t count)
     return 0;
 }
 
+static size_t slot_of(const struct feed_state *state, uint64_t feed, uint64_t device, uint64_t inode)
+{
+    const uint64_t key[] = {feed, device, inode};
+    size_t slot = weir_hash64(key, sizeof key, 0) & (state->slot_count - 1);
+    while (state->slots[slot] != 0) {
+        const struct feed_file *file = &state->files[state->slots[slot] - 1];
+        if (file->inode == inode && file->device == device && file->feed == feed) break;
+        slot = (slot + 1) & (state->slot_count - 1);
+    }
+    return slot;
+}
+
+/** Make the slots anew, at most half full. */
+static int index_files(struct feed_state *state)
+{
+    size_t wanted = ROOM_LEAST;
+    while (wanted < state->room * 2)
+        wanted *= 2;
+    if (wanted != state->slot_count) {
+        uint32_t *slots = weir_calloc(wanted, sizeof *slots);
+        if (slots == NULL) return WEIR_ENOMEM;
+        weir_free(state->slots);
+        state->slots = slots;
+        state->slot_count = wanted;
+    }
+    memset(state->slots, 0, state->slot_count * sizeof *state->slots);
+    for (size_t i = 0; i < state->count; i++) {
+        const struct feed_file *file = &state->files[i];
+        state->slots[slot_of(state, file->feed, file->device, file->inode)] = (uint32_t)i + 1;
+    }
+    return 0;
+}
+
 static int decode(struct feed_state *state, struct weir_view bytes)
 {
     if (bytes.size < HEAD_BYTES || weir_load_u32le(bytes.data) != MAGIC) return WEIR_ECORRUPT;
@@ -71,7 +104,8 @@ int feed_state_init(struct feed_state *state, const char *folder, bool durable)
     if (rc == 0) rc = decode(state, weir_buf_view(&buf));
     if (rc == WEIR_ELIMIT) rc = WEIR_ECORRUPT;
     weir_buf_fini(&buf);
-    return rc == WEIR_ENOTFOUND ? 0 : rc;
+    if (rc == 0 || rc == WEIR_ENOTFOUND) rc = index_files(state);
+    return rc;
 }
 
 void feed_state_fini(struct feed_state *state)
@@ -79,6 +113,7 @@ void feed_state_fini(struct feed_state *state)
     weir_free(state->folder);
     weir_free(state->path);
     weir_free(state->files);
+    weir_free(state->slots);
     *state = (struct feed_state){0};
 }
 
@@ -114,11 +149,8 @@ int feed_state_save(struct feed_state *state)
 
 int feed_state_find(const struct feed_state *state, uint64_t feed, uint64_t device, uint64_t inode)
 {
-    for (size_t i = 0; i < state->count; i++) {
-        const struct feed_file *file = &state->files[i];
-        if (file->inode == inode && file->device == device && file->feed == feed) return (int)i;
-    }
-    return WEIR_ENOTFOUND;
+    uint32_t found = state->slots[slot_of(state, feed, device, inode)];
+    return found == 0 ? WEIR_ENOTFOUND : (int)found - 1;
 }
 
 int feed_state_add(struct feed_state *state, const struct feed_file *file, int64_t since_ms)
@@ -130,10 +162,15 @@ int feed_state_add(struct feed_state *state, const struct feed_file *file, int64
         }
         if (state->files[oldest].seen_ms >= since_ms) return WEIR_EFULL;
         state->files[oldest] = *file;
+        (void)index_files(state); /* as many as before: needs no memory */
         return (int)oldest;
     }
+    size_t room = state->room;
     int rc = have_room(state, state->count + 1);
     if (rc < 0) return rc;
+    if (state->room != room) rc = index_files(state);
+    if (rc < 0) return rc;
     state->files[state->count] = *file;
+    state->slots[slot_of(state, file->feed, file->device, file->inode)] = (uint32_t)state->count + 1;
     return (int)state->count++;
 }

@@ -35,6 +35,8 @@ struct feed_state {
     struct feed_file *files;
     size_t count;
     size_t room;
+    uint32_t *slots; /* where a file is, by the hash of what it is found by: 1 + its index; 0: free */
+    size_t slot_count;
 };
 
 /** Hash @size more bytes; begin with FEED_HASH_INIT. FNV-1a, 64 bits: it can be continued anywhere. */
