@@ -475,12 +475,26 @@ def loose(event, names):
     return flow
 
 
+def with_reverse(flow, octets, packets):
+    """The flow, and what RFC 5103's reverse elements say of the other direction, if there was one."""
+    yield flow
+    if packets:
+        back = {"src_ip": "dst_ip", "dst_ip": "src_ip", "src_port": "dst_port", "dst_port": "src_port", "proto": "proto"}
+        yield {field: flow[of] for field, of in back.items() if of in flow} | {"bytes": octets, "packets": packets}
+
+
 def logstash(path, capture):
     """The assertions of the test whose line is in the name of the capture."""
     line = int(re.search(r"/L(\d+)_", str(capture)).group(1))
     case = next(case for case in json.loads(path.read_text()) if case["line"] == line)
-    flows = [loose(event.get("netflow", event), LOGSTASH) for event in case["events"]]
-    return {"loose": [flow for flow in flows if "src_ip" in flow], "records": case.get("decoded_events")}
+    flows, records = [], case.get("decoded_events")
+    for event in (event.get("netflow", event) for event in case["events"]):
+        flow = loose(event, LOGSTASH)
+        if "src_ip" in flow:
+            both = list(with_reverse(flow, event.get("reverseOctetTotalCount"), event.get("reversePacketTotalCount")))
+            flows += both
+            records = records and records + len(both) - 1
+    return {"loose": flows, "records": records}
 
 
 def telegraf(path):
@@ -490,5 +504,6 @@ def telegraf(path):
         event = {key: text if text else int(digits) if digits else "" for key, text, digits in pairs}
         flow = loose({key: value for key, value in event.items() if value != ""}, TELEGRAF)
         if "dst_ip" in flow:
-            flows.append(flow)
+            reverse = [int(event.get(f"type_29305_{element}") or "0", 16) for element in (85, 86)]
+            flows += with_reverse(flow, *reverse)
     return {"loose": flows, "records": None}
