@@ -7,9 +7,8 @@
 #ifndef WEIR_AGGREGATOR_ADDRESSES_H
 #define WEIR_AGGREGATOR_ADDRESSES_H
 
+#include "aggregator/lists.h"
 #include "common/flow/ip.h"
-
-enum { AGG_ADDRESS_BITS = 24 }; /* of an id or a rank */
 
 /** Open addressing by the highest bits of a hash, which is a secret multiplier's work. */
 struct agg_address_index {

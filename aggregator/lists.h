@@ -12,18 +12,40 @@
 
 #include <assert.h>
 
-/** Of flows that are not sampled: nothing to scale, no variance. What does not fit is a wide sum. */
+enum { AGG_ADDRESS_BITS = 24, AGG_PACKETS_BITS = 16, AGG_PACKETS_MOST = (1 << AGG_PACKETS_BITS) - 1 };
+
+/**
+ * Of flows that are not sampled: nothing to scale, no variance. What does not fit is a wide sum, or several. A key is
+ * the id of an address 24 | another one's id, or protocol 8 and port 16.
+ */
 struct agg_sum {
-    uint64_t key;
-    uint64_t bytes;
-    uint32_t packets;
+    uint64_t key_packets; /* key 48 | packets 16 */
+    uint32_t bytes;
     uint32_t flows;
 };
 
 struct agg_wide_sum {
-    uint64_t key;
+    uint64_t key; /* 48 | 0 16 */
     struct weir_counts counts;
 };
+
+/** The key of a sum of either kind. */
+static inline uint64_t agg_key_of(const void *sum)
+{
+    uint64_t first;
+    memcpy(&first, sum, sizeof first);
+    return first >> AGG_PACKETS_BITS;
+}
+
+static inline uint32_t agg_key_upper(uint64_t key)
+{
+    return (uint32_t)(key >> AGG_ADDRESS_BITS);
+}
+
+static inline uint32_t agg_key_lower(uint64_t key)
+{
+    return key & ((1u << AGG_ADDRESS_BITS) - 1);
+}
 
 enum { AGG_SEGMENT_BYTES = 8192, AGG_SEGMENT_ROOM = AGG_SEGMENT_BYTES - 64 };
 

@@ -226,8 +226,9 @@ static void make_keys(struct agg_roll *roll, const struct weir_batch *batch)
         struct weir_oriented oriented =
             weir_orient(src == NULL ? &no_ip : &src[row], dst == NULL ? &no_ip : &dst[row], from, to, p,
                         tcp_flags == NULL ? 0 : tcp_flags[row], icmp == NULL ? 0 : icmp[row]);
-        uint64_t pair = src_id[row] << 32 | dst_id[row], server = oriented.src_is_server ? src_id[row] : dst_id[row];
-        uint64_t service = server << 32 | weir_service_of(p, weir_server_port(oriented, p, from, to));
+        uint64_t pair = src_id[row] << AGG_ADDRESS_BITS | dst_id[row],
+                 server = oriented.src_is_server ? src_id[row] : dst_id[row];
+        uint64_t service = server << AGG_ADDRESS_BITS | weir_service_of(p, weir_server_port(oriented, p, from, to));
         roll->key[AGG_KIND_PAIR][row] = pair;
         roll->key[AGG_KIND_SERVICE][row] = service;
     }
@@ -391,13 +392,12 @@ static void add_pieces(struct agg_roll *roll, enum agg_kind kind)
         struct agg_list *lists = cells[piece->cell].list[kind];
         if (__builtin_expect(agg_piece_width(piece) == AGG_PLAIN, 1)) {
             struct agg_sum *sum = agg_list_append(&lists[AGG_PLAIN], &roll->pool, sizeof *sum);
-            *sum = (struct agg_sum){.key = keys[piece->row],
-                                    .bytes = piece->bytes,
-                                    .packets = (uint32_t)piece->packets,
+            *sum = (struct agg_sum){.key_packets = keys[piece->row] << AGG_PACKETS_BITS | piece->packets,
+                                    .bytes = (uint32_t)piece->bytes,
                                     .flows = piece->flows};
         } else {
             struct agg_wide_sum *sum = agg_list_append(&lists[AGG_WIDE], &roll->pool, sizeof *sum);
-            sum->key = keys[piece->row];
+            sum->key = keys[piece->row] << AGG_PACKETS_BITS;
             sum->counts = weir_counts_of(piece->flows, piece->packets, piece->bytes, piece->sampling_one_in);
         }
     }

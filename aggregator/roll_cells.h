@@ -15,8 +15,8 @@
 
 /** What the sums of a cell are by. */
 enum agg_kind {
-    AGG_KIND_PAIR,    /* id of source address 32 | id of destination address 32 */
-    AGG_KIND_SERVICE, /* id of the server's address 32 | 0 8 | protocol 8 | port 16 */
+    AGG_KIND_PAIR,    /* ids of source and destination */
+    AGG_KIND_SERVICE, /* id of the server, protocol and port */
     AGG_KINDS
 };
 
@@ -73,7 +73,8 @@ struct agg_piece {
 
 static inline int agg_piece_width(const struct agg_piece *piece)
 {
-    return piece->sampling_one_in > 1 || piece->packets > UINT32_MAX ? AGG_WIDE : AGG_PLAIN;
+    bool fits = piece->packets <= AGG_PACKETS_MOST && piece->bytes <= UINT32_MAX;
+    return piece->sampling_one_in <= 1 && fits ? AGG_PLAIN : AGG_WIDE;
 }
 
 struct agg_roll_emitter;

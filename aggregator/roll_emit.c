@@ -113,13 +113,13 @@ static inline uint64_t read_sum(const void *at, bool wide, struct weir_counts *r
     if (wide) {
         const struct agg_wide_sum *sum = at;
         *ret = sum->counts;
-        return sum->key;
+        return agg_key_of(sum);
     }
     const struct agg_sum *sum = at;
     ret->flows = sum->flows;
-    ret->packets = sum->packets;
+    ret->packets = sum->key_packets & AGG_PACKETS_MOST;
     ret->bytes = sum->bytes;
-    return sum->key;
+    return agg_key_of(sum);
 }
 
 static inline void add_counts(struct weir_counts *to, const struct weir_counts *more, bool wide)
@@ -166,7 +166,7 @@ static inline void find_dense(const struct agg_roll *roll, const struct agg_segm
                               struct dense *ret[AGG_SEGMENT_ROOM / sizeof(struct agg_sum)])
 {
     for (size_t at = 0, i = 0; at < segment->bytes; at += sizeof(struct agg_sum), i++) {
-        uint32_t id = (uint32_t)((const struct agg_sum *)(const void *)(segment->data + at))->key;
+        uint32_t id = agg_key_lower(agg_key_of(segment->data + at));
         ret[i] = &roll->emitter->dense[roll->addresses.rank[id]];
         __builtin_prefetch(ret[i], 1);
         __builtin_prefetch(&roll->addresses.ips[id]);
@@ -178,8 +178,10 @@ static inline void note_destination(struct agg_roll *roll, uint64_t key, const v
     size_t size = agg_sum_size(wide);
     void *noted = agg_list_append(&roll->emitter->destinations, &roll->pool, size);
     memcpy(noted, sum, size);
-    uint64_t by_destination = key << 32;
-    memcpy(noted, &by_destination, sizeof by_destination);
+    uint64_t first;
+    memcpy(&first, sum, sizeof first);
+    first = (uint64_t)agg_key_lower(key) << (AGG_ADDRESS_BITS + AGG_PACKETS_BITS) | (first & AGG_PACKETS_MOST);
+    memcpy(noted, &first, sizeof first);
 }
 
 /** Pairs, their sources, and what their destinations add up from. */
@@ -187,20 +189,20 @@ static inline void put_pairs(struct agg_roll *roll, const struct agg_list *pairs
 {
     struct agg_roll_emitter *emitter = roll->emitter;
     const struct weir_ip *ips = roll->addresses.ips;
-    uint64_t source = 0;
+    uint32_t source = 0;
     struct weir_counts of_source = {0}, counts;
     struct dense *to[AGG_SEGMENT_ROOM / sizeof(struct agg_sum)];
     for (const struct agg_segment *segment = pairs->first; segment != NULL; segment = segment->next) {
         if (dense) find_dense(roll, segment, to);
         for (size_t at = 0; at < segment->bytes; at += agg_sum_size(wide)) {
             uint64_t key = read_sum(segment->data + at, wide, &counts);
-            if (key >> 32 != source) {
+            if (agg_key_upper(key) != source) {
                 if (source != 0) put_address(emitter, &ips[source], AGG_TABLE_SRC, &of_source, wide);
-                source = key >> 32;
+                source = agg_key_upper(key);
                 of_source = (struct weir_counts){0};
             }
             add_counts(&of_source, &counts, wide);
-            put_pair(emitter, &ips[source], &ips[(uint32_t)key], &counts, wide);
+            put_pair(emitter, &ips[source], &ips[agg_key_lower(key)], &counts, wide);
             if (dense) {
                 struct dense *destination = to[at / sizeof(struct agg_sum)];
                 destination->flows += counts.flows;
@@ -221,7 +223,7 @@ static inline void put_destinations(struct agg_roll *roll, bool wide)
     for (const struct agg_segment *segment = list->first; segment != NULL; segment = segment->next) {
         for (size_t at = 0; at < segment->bytes; at += agg_sum_size(wide)) {
             uint64_t key = read_sum(segment->data + at, wide, &counts);
-            put_address(roll->emitter, &roll->addresses.ips[key >> 32], AGG_TABLE_DST, &counts, wide);
+            put_address(roll->emitter, &roll->addresses.ips[agg_key_upper(key)], AGG_TABLE_DST, &counts, wide);
         }
     }
 }
@@ -246,7 +248,7 @@ static inline void put_services(struct agg_roll *roll, const struct agg_list *se
     for (const struct agg_segment *segment = services->first; segment != NULL; segment = segment->next) {
         for (size_t at = 0; at < segment->bytes; at += agg_sum_size(wide)) {
             uint64_t key = read_sum(segment->data + at, wide, &counts);
-            const struct weir_ip *server = &roll->addresses.ips[key >> 32];
+            const struct weir_ip *server = &roll->addresses.ips[agg_key_upper(key)];
             uint32_t row = new_row(emitter, AGG_TABLE_SERVICE, weir_ip_is_v4(server), wide);
             chunk->ip[0][row] = *server;
             chunk->proto[row] = (uint8_t)(key >> 16);

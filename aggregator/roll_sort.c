@@ -10,7 +10,6 @@ enum {
     RUN_MOST = 1 << 24, /* sums: a longer list is sorted in parts, since a place in a bucket has 24 bits */
     PLACE_BITS = 24,
     KEY_BITS = 64 - PLACE_BITS, /* of what tells sums of one bucket apart */
-    LOWER_BITS = 24,            /* of what is below an address in a key: another one's rank, or protocol and port */
     BUCKET_BITS_MOST = 10,
     BUCKET_SUMS = 8192, /* on average: they stay in the second cache */
     DIGIT_BITS = 9,
@@ -18,8 +17,7 @@ enum {
     FEW = 48 /* sums: insertion sort beats counting */
 };
 
-_Static_assert((int)AGG_ADDRESS_BITS <= LOWER_BITS && (int)AGG_ADDRESS_BITS + LOWER_BITS - BUCKET_BITS_MOST <= KEY_BITS,
-               "a key fits beside a place");
+_Static_assert(2 * (int)AGG_ADDRESS_BITS - BUCKET_BITS_MOST <= KEY_BITS, "a key fits beside a place");
 
 void agg_sorter_fini(struct agg_sorter *sorter)
 {
@@ -48,8 +46,8 @@ static int reserve(struct agg_sorter *sorter, size_t count, size_t bytes)
 /** A key with ranks in place of ids, which lies in the order of addresses. */
 static inline uint64_t rank_key(const struct agg_addresses *addresses, enum agg_key_kind kind, uint64_t key)
 {
-    uint64_t upper = addresses->rank[key >> 32], lower = (uint32_t)key;
-    return upper << LOWER_BITS | (kind == AGG_KEY_TWO_ADDRESSES ? addresses->rank[lower] : lower);
+    uint64_t upper = addresses->rank[agg_key_upper(key)], lower = agg_key_lower(key);
+    return upper << AGG_ADDRESS_BITS | (kind == AGG_KEY_TWO_ADDRESSES ? addresses->rank[lower] : lower);
 }
 
 /** Bits of the numbers below @count. */
@@ -119,12 +117,14 @@ static inline bool add_up(struct writer *writer, const void *sum, bool wide)
     }
     const struct agg_sum *more = sum;
     struct agg_sum *to = writer->last;
-    uint32_t packets, flows;
-    if (__builtin_add_overflow(to->packets, more->packets, &packets)) return false;
+    uint32_t bytes, flows;
+    uint64_t packets = more->key_packets & AGG_PACKETS_MOST;
+    if ((to->key_packets & AGG_PACKETS_MOST) + packets > AGG_PACKETS_MOST) return false;
+    if (__builtin_add_overflow(to->bytes, more->bytes, &bytes)) return false;
     if (__builtin_add_overflow(to->flows, more->flows, &flows)) return false;
-    to->packets = packets;
+    to->key_packets += packets;
+    to->bytes = bytes;
     to->flows = flows;
-    to->bytes += more->bytes;
     return true;
 }
 
@@ -156,8 +156,9 @@ static void make_buckets(struct buckets *buckets, const struct agg_addresses *ad
     uint32_t rank_bits = bits_of(addresses->count), bits = bits_of((uint32_t)(count / BUCKET_SUMS));
     if (bits > BUCKET_BITS_MOST) bits = BUCKET_BITS_MOST;
     if (bits > rank_bits) bits = rank_bits;
-    if (rank_bits + LOWER_BITS > KEY_BITS + bits) bits = rank_bits + LOWER_BITS - KEY_BITS;
-    buckets->shift = LOWER_BITS + rank_bits - bits;
+    if (rank_bits + (uint32_t)AGG_ADDRESS_BITS > KEY_BITS + bits)
+        bits = rank_bits + (uint32_t)AGG_ADDRESS_BITS - KEY_BITS;
+    buckets->shift = (uint32_t)AGG_ADDRESS_BITS + rank_bits - bits;
     buckets->count = 1u << bits;
     memset(buckets->begin, 0, (buckets->count + 1) * sizeof *buckets->begin);
 }
@@ -176,9 +177,7 @@ sort_run(struct agg_sorter *sorter, const struct agg_addresses *addresses, enum 
     size_t i = 0;
     for (const struct agg_segment *segment = from; segment != end; segment = segment->next) {
         for (size_t at = 0; at < segment->bytes; at += size) {
-            uint64_t key;
-            memcpy(&key, segment->data + at, sizeof key);
-            sorter->spare[i] = rank_key(addresses, kind, key);
+            sorter->spare[i] = rank_key(addresses, kind, agg_key_of(segment->data + at));
             begin[sorter->spare[i++] >> buckets.shift]++;
         }
     }

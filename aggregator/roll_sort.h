@@ -24,7 +24,7 @@ enum { AGG_SORT_BYTES = 16 };
 
 void agg_sorter_fini(struct agg_sorter *sorter);
 
-/** What a key consists of: the id of an address in the upper half, and in the lower another one, or anything else. */
+/** What the lower half of a key is. */
 enum agg_key_kind { AGG_KEY_TWO_ADDRESSES, AGG_KEY_ONE_ADDRESS };
 
 /**
