@@ -25,13 +25,12 @@ struct column_out {
     uint8_t *begin;
     uint8_t *control;
     uint8_t *at;
-    uint32_t row;
+    uint32_t codes; /* of the rows since the last byte of widths, after a one that moves up with each */
 };
 
-static struct column_out column_begin(uint8_t *at, uint32_t count)
+static inline struct column_out column_begin(uint8_t *at, uint32_t count)
 {
-    memset(at + 4, 0, control_bytes(count));
-    return (struct column_out){.begin = at, .control = at + 4, .at = at + 4 + control_bytes(count)};
+    return (struct column_out){.begin = at, .control = at + 4, .at = at + 4 + control_bytes(count), .codes = 1u << 8};
 }
 
 static inline void column_put(struct column_out *out, uint64_t value)
@@ -39,12 +38,20 @@ static inline void column_put(struct column_out *out, uint64_t value)
     uint32_t code = (uint32_t)(value > UINT8_MAX) + (value > UINT16_MAX) + (value > UINT32_MAX);
     weir_store_u64le(out->at, value);
     out->at += 1u << code;
-    out->control[out->row / 4] |= (uint8_t)(code << out->row % 4 * 2);
-    out->row++;
+    out->codes = out->codes >> 2 | code << 14;
+    if ((out->codes & 1) == 0) return;
+    *out->control++ = (uint8_t)(out->codes >> 8);
+    out->codes = 1u << 8;
 }
 
-static uint8_t *column_end(const struct column_out *out)
+static inline uint8_t *column_end(struct column_out *out)
 {
+    /* widths of less than four rows: what is missing is 0 */
+    if (out->codes != 1u << 8) {
+        while ((out->codes & 1) == 0)
+            out->codes >>= 2;
+        *out->control = (uint8_t)(out->codes >> 8);
+    }
     weir_store_u32le(out->begin, (uint32_t)(out->at - out->begin - 4));
     return out->at;
 }
