@@ -2,11 +2,16 @@
 #include "agent/decode/decoder.h"
 
 /* One body for all callers: cloned for some of them, the loops of agent_plan_run are unrolled no more (15 % slower). */
-__attribute__((noinline, noclone)) void agent_rows_decode(struct agent_decoder *decoder, struct agent_domain *domain,
-                                                          const struct agent_plan *plan, const struct agent_rows *rows,
-                                                          const struct agent_gather_note *note,
-                                                          const struct agent_clock *clock,
-                                                          const struct agent_rate *rate)
+#ifdef __clang__
+#define ONE_BODY __attribute__((noinline))
+#else
+#define ONE_BODY __attribute__((noinline, noclone))
+#endif
+
+ONE_BODY void agent_rows_decode(struct agent_decoder *decoder, struct agent_domain *domain,
+                                const struct agent_plan *plan, const struct agent_rows *rows,
+                                const struct agent_gather_note *note, const struct agent_clock *clock,
+                                const struct agent_rate *rate)
 {
     struct weir_batch *batch = agent_gather_room(decoder->gather, domain->stream, rows->count);
     domain->flows += rows->count;
