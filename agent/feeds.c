@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -671,7 +672,7 @@ fail:
 
 int agent_feeds_start(struct agent_feeds *feeds, struct weir_why *why)
 {
-    int error = pthread_create(&feeds->thread, NULL, run, feeds);
+    int error = weir_thread_start(&feeds->thread, "feeds", run, feeds);
     if (error != 0) return weir_why_set(why, WEIR_EIO, "feeds: cannot start a thread: %s", strerror(error));
     feeds->running = true;
     return 0;

@@ -7,9 +7,9 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/table.h"
+#include "common/base/thread.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -202,17 +202,11 @@ int agent_keep_create(const char *folder, uint32_t parts, int64_t now_ms, struct
         weir_why_set(why, rc, "state: cannot read %s: %s", keep->path, weir_err_text(rc));
         goto fail;
     }
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the main thread's */
-    keep->started = pthread_create(&keep->thread, NULL, run, keep) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    keep->started = weir_thread_start(&keep->thread, "keep", run, keep) == 0;
     if (!keep->started) {
         rc = weir_why_set(why, WEIR_EIO, "the thread that keeps templates cannot be started");
         goto fail;
     }
-    pthread_setname_np(keep->thread, "keep");
     *ret = keep;
     return 0;
 

@@ -7,13 +7,13 @@
 #include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/thread.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -643,21 +643,15 @@ fail:
 
 int agent_listener_start(struct agent_listener *listener, struct weir_why *why)
 {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the main thread's */
     int rc = 0;
     for (uint32_t i = 0; i < listener->worker_count && rc == 0; i++) {
         struct worker *worker = listener->workers[i];
-        rc = pthread_create(&worker->thread, NULL, run, worker);
-        worker->started = rc == 0;
         char name[16];
         snprintf(name, sizeof name, "listen-%u", i);
         if (worker->tcp != NULL) snprintf(name, sizeof name, "listen-tcp");
-        if (worker->started) pthread_setname_np(worker->thread, name);
+        rc = weir_thread_start(&worker->thread, name, run, worker);
+        worker->started = rc == 0;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc == 0) return 0;
     agent_listener_stop(listener);
     return weir_why_set(why, WEIR_EIO, "a listener thread: %s", strerror(rc));

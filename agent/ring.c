@@ -4,11 +4,11 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -261,17 +261,11 @@ int agent_ring_create(const char *dir, size_t bytes_most, struct agent_ring **re
         goto fail;
     }
 
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before); /* signals are the main thread's */
-    int error = pthread_create(&ring->thread, NULL, run, ring);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int error = weir_thread_start(&ring->thread, "undecodable", run, ring);
     if (error != 0) {
         rc = weir_why_set(why, WEIR_EIO, "undecodable: a thread: %s", strerror(error));
         goto fail;
     }
-    pthread_setname_np(ring->thread, "undecodable");
     ring->started = true;
     *ret = ring;
     return 0;

@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/thread.h"
 #include "common/daemon/loop.h"
 #include "common/net/socket.h"
 #include "common/wire/message.h"
@@ -835,7 +836,7 @@ fail:
 
 int agent_ship_start(struct agent_ship *ship, struct weir_why *why)
 {
-    int error = pthread_create(&ship->thread, NULL, run, ship);
+    int error = weir_thread_start(&ship->thread, "ship", run, ship);
     if (error != 0) return weir_why_set(why, WEIR_EIO, "shipping: cannot start a thread: %s", strerror(error));
     ship->running = true;
     return 0;

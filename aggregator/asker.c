@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/thread.h"
 #include "common/wire/question.h"
 
 #include <poll.h>
@@ -347,7 +348,7 @@ static void *serve(void *ctx)
 static int start(struct agg_asker *asker, struct weir_why *why)
 {
     if (asker->wake_fd < 0) return weir_why_set(why, WEIR_EIO, "no descriptor for the question endpoint");
-    if (pthread_create(&asker->thread, NULL, serve, asker) != 0)
+    if (weir_thread_start(&asker->thread, "questions", serve, asker) != 0)
         return weir_why_set(why, WEIR_ENOMEM, "no thread for questions");
     asker->thread_started = true;
     pthread_mutex_lock(&asker->mutex);
@@ -357,7 +358,7 @@ static int start(struct agg_asker *asker, struct weir_why *why)
     pthread_mutex_unlock(&asker->mutex);
     if (rc < 0) return weir_why_set(why, rc, "%s", asker->bind_why.text);
     for (uint32_t i = 0; i < asker->conf.threads && i < THREADS_MOST; i++) {
-        if (pthread_create(&asker->workers[i], NULL, work, asker) != 0)
+        if (weir_thread_start(&asker->workers[i], "answer", work, asker) != 0)
             return weir_why_set(why, WEIR_ENOMEM, "no thread for answers");
         asker->worker_count++;
     }

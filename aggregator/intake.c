@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/thread.h"
 #include "common/wire/batch.h"
 #include "common/wire/message.h"
 
@@ -420,7 +421,7 @@ int agg_receiver_create(const struct agg_receiver_conf *conf, struct agg_receive
         weir_why_set(why, rc, "the receiver: %s", weir_err_text(rc));
         goto fail;
     }
-    if (pthread_create(&receiver->thread, NULL, run, receiver) != 0) {
+    if (weir_thread_start(&receiver->thread, "intake", run, receiver) != 0) {
         rc = weir_why_set(why, WEIR_ENOMEM, "no thread for receiving");
         goto fail;
     }

@@ -3,6 +3,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/base/thread.h"
 #include "common/wire/batch.h"
 
 #include <assert.h>
@@ -511,7 +512,7 @@ int agg_roller_create(const struct agg_roller_conf *conf, struct agg_roller **re
     roller->offered = 1;
     roller->overflow = true;
     roller->written_mono_ms[AGG_TIER_1M] = roller->written_mono_ms[AGG_TIER_1H] = weir_mono_ms();
-    if (pthread_create(&roller->thread, NULL, run, roller) != 0) {
+    if (weir_thread_start(&roller->thread, "roll-up", run, roller) != 0) {
         rc = weir_why_set(why, WEIR_ENOMEM, "no thread for rolling up");
         goto fail;
     }

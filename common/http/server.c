@@ -1,4 +1,5 @@
 #include "common/http/server.h"
+#include "common/base/thread.h"
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -321,7 +322,8 @@ static int start_workers(struct weir_http *server, unsigned workers)
 {
     assert(workers <= WORKERS_MOST);
     for (; server->worker_count < workers; server->worker_count++) {
-        if (pthread_create(&server->workers[server->worker_count], NULL, work, server) != 0) return WEIR_ENOMEM;
+        if (weir_thread_start(&server->workers[server->worker_count], "http-work", work, server) != 0)
+            return WEIR_ENOMEM;
     }
     return 0;
 }

@@ -1,4 +1,5 @@
 #include "common/net/zap.h"
+#include "common/base/thread.h"
 
 #include "common/base/buf.h"
 #include "common/base/clock.h"
@@ -9,7 +10,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <zmq.h>
 
@@ -182,14 +182,9 @@ static int open_sockets(struct weir_zap *zap, struct weir_why *why)
     return 0;
 }
 
-/** Signals are for the main thread. */
 static int start_thread(struct weir_zap *zap, struct weir_why *why)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&zap->thread, NULL, serve, zap);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int error = weir_thread_start(&zap->thread, "zap", serve, zap);
     if (error != 0) return weir_why_set(why, WEIR_ENOMEM, "cannot start the ZAP handler: %s", strerror(error));
     zap->is_running = true;
     return 0;
