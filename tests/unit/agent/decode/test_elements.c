@@ -1,6 +1,6 @@
 /** What becomes of information elements: both directions of biflows (RFC 5103), NAT, firewalls, MPLS, applications. */
 #include "agent/decode/element.h"
-#include "tests/support/input.h"
+#include "tests/support/decoder_test.h"
 
 #include "tests/support/cmocka.h"
 
@@ -14,24 +14,6 @@
 /* from 192.0.2.2 to 192.0.2.3, the rest as given */
 #define RECORD(octets, back_octets, packets, back_packets) \
     "6553f000 c0000202 c0000203 8002 0050 06" octets back_octets packets back_packets
-
-static struct input input;
-static struct weir_buf buf;
-
-static int set_up(void **state)
-{
-    (void)state;
-    input_init(&input, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    input_fini(&input);
-    weir_buf_fini(&buf);
-    return 0;
-}
 
 static void take(const char *hex)
 {

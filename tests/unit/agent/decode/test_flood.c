@@ -1,29 +1,9 @@
 /** What strangers can make grow: templates, exporters and data that waits stay under their limits, and the rest goes on. */
-#include "tests/support/input.h"
-#include "tests/support/message.h"
+#include "tests/support/decoder_test.h"
 
 #include "tests/support/cmocka.h"
 
 enum { EXPORTERS = 1000, TEMPLATES = 65535, FIELDS = 200 };
-
-static struct input input;
-static struct message m;
-
-static int set_up(void **state)
-{
-    (void)state;
-    input_init(&input, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    input_fini(&input);
-    message_fini(&m);
-    m = (struct message){0};
-    return 0;
-}
 
 static void take(uint32_t exporter, int64_t now_ms)
 {

@@ -1,6 +1,6 @@
 /** IPFIX from bytes written by hand after RFC 7011. */
 #include "common/base/mem.h"
-#include "tests/support/input.h"
+#include "tests/support/decoder_test.h"
 
 #include "tests/support/cmocka.h"
 
@@ -16,24 +16,6 @@
     "0000000000000600 0000000000000005 3a aabbccdd"
 /* template 257: bytes (4), a string of any length, packets (4), another string */
 #define TEMPLATE_V "0002 0018 0101 0004 0001 0004 0052 ffff 0002 0004 0053 ffff"
-
-static struct input input;
-static struct weir_buf buf;
-
-static int set_up(void **state)
-{
-    (void)state;
-    input_init(&input, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    input_fini(&input);
-    weir_buf_fini(&buf);
-    return 0;
-}
 
 static enum agent_refusal take_at(const char *hex, int64_t received_ms)
 {

@@ -3,8 +3,7 @@
  * loss; what a link lost is counted to the record. Numbers by RFC 3954 5.1 (v9: datagrams) and RFC 7011 3.1 (IPFIX: data
  * records before the message, options included), and as softflowd 1.1.0 counts (its own records, too).
  */
-#include "tests/support/input.h"
-#include "tests/support/message.h"
+#include "tests/support/decoder_test.h"
 
 #include "tests/support/cmocka.h"
 
@@ -12,9 +11,6 @@ enum kind { V5, V9, IPFIX, IPFIX_OWN, KINDS };
 enum { MESSAGES = 2000, RECORD_BYTES = 8 };
 
 static const uint16_t bytes_packets[] = {1, 4, 2, 4};
-
-static struct input input;
-static struct message m;
 
 struct sent {
     uint8_t bytes[1500];
@@ -33,22 +29,6 @@ struct stream {
     bool has_options;
     bool is_even; /* all messages have one size */
 };
-
-static int set_up(void **state)
-{
-    (void)state;
-    input_init(&input, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    input_fini(&input);
-    message_fini(&m);
-    m = (struct message){0};
-    return 0;
-}
 
 static struct weir_view make_v5(struct stream *s, uint16_t flows)
 {

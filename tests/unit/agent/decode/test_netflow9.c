@@ -1,5 +1,5 @@
 /** NetFlow v9 from bytes written by hand after RFC 3954. */
-#include "tests/support/input.h"
+#include "tests/support/decoder_test.h"
 
 #include "tests/support/cmocka.h"
 
@@ -13,24 +13,6 @@
     " 0004 0001"
 #define RECORD  "0a000001 c0000202 00000600 0005 00001f40 00002328 d431 01bb 06"
 #define RECORD2 "0a000002 c0000202 00000054 0001 00001f40 00001f40 0000 0800 01"
-
-static struct input input;
-static struct weir_buf buf;
-
-static int set_up(void **state)
-{
-    (void)state;
-    input_init(&input, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    input_fini(&input);
-    weir_buf_fini(&buf);
-    return 0;
-}
 
 static enum agent_refusal take(const char *hex)
 {

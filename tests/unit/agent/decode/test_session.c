@@ -1,30 +1,10 @@
 /** Templates, samplers and sequence numbers of an exporter that speaks from several ports (RFC 7011 8, 3.1). */
-#include "tests/support/input.h"
-#include "tests/support/message.h"
+#include "tests/support/decoder_test.h"
 
 #include "tests/support/cmocka.h"
 
 static const uint16_t bytes_packets[] = {1, 4, 2, 4};
 static const uint16_t packets_bytes[] = {2, 4, 1, 4};
-
-static struct input input;
-static struct message m;
-
-static int set_up(void **state)
-{
-    (void)state;
-    input_init(&input, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    input_fini(&input);
-    message_fini(&m);
-    m = (struct message){0};
-    return 0;
-}
 
 static void send_template(uint32_t port, const uint16_t *elements, int64_t now_ms)
 {

@@ -1,5 +1,5 @@
 /** sFlow v5 from bytes written by hand after sflow_version_5.txt. */
-#include "tests/support/input.h"
+#include "tests/support/decoder_test.h"
 
 #include "tests/support/cmocka.h"
 
@@ -10,30 +10,12 @@
 #define ETHERNET                  "0a0000000002 0a0000000001"
 #define IPV4_TCP                  "45b80034 00000000 4006 0000 0a000001 c0000202 d431 01bb 00000001 00000002 8012 ffff 0000 0000"
 
-static struct input input;
-static struct weir_buf buf;
-
-static int set_up(void **state)
-{
-    (void)state;
-    input_init(&input, NULL);
-    return 0;
-}
-
 static int set_up_inner(void **state)
 {
     (void)state;
     struct agent_decoder_conf conf = AGENT_DECODER_DEFAULTS;
     conf.tunnels = AGENT_TUNNELS_INNER;
     input_init(&input, &conf);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    input_fini(&input);
-    weir_buf_fini(&buf);
     return 0;
 }
 

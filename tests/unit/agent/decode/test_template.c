@@ -1,6 +1,5 @@
 /** The life of a template: changed, withdrawn (RFC 7011 8.1), expired (8.4). */
-#include "tests/support/input.h"
-#include "tests/support/message.h"
+#include "tests/support/decoder_test.h"
 
 #include "tests/support/cmocka.h"
 
@@ -11,8 +10,6 @@
 static const uint16_t bytes_packets[] = {1, 4, 2, 4};
 static const uint16_t packets_bytes[] = {2, 4, 1, 4};
 
-static struct input input;
-static struct message m;
 static char told[256];
 static int told_count;
 
@@ -27,22 +24,13 @@ static void changed(void *ctx, const struct agent_template_change *change)
     told_count++;
 }
 
-static int set_up(void **state)
+static int set_up_watched(void **state)
 {
     (void)state;
     struct agent_decoder_conf conf = AGENT_DECODER_DEFAULTS;
     conf.watch.template_changed = changed;
     told_count = 0;
     input_init(&input, &conf);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    input_fini(&input);
-    message_fini(&m);
-    m = (struct message){0};
     return 0;
 }
 
@@ -139,7 +127,7 @@ static void a_template_that_is_not_repeated_expires_but_not_by_silence(void **st
     assert_int_equal(INPUT_COUNT(&input, templates_expired), 1);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up_watched, tear_down)
 
 int main(void)
 {
