@@ -192,10 +192,8 @@ static int make_flow(struct feed_parser *parser, const struct feed_values *value
     if (rc == 0) rc = time_of(parser, values, FIELD_start, &flow->start_ms);
     if (rc == 0) rc = time_of(parser, values, FIELD_end, &flow->end_ms);
     if (rc == 0) rc = verdict(parser, values->at[FIELD_action], &flow->forwarding_status);
+    if (rc == 0) rc = feed_settle_times(parser, "start", flow);
     if (rc < 0) return rc;
-    if (flow->start_ms == 0) flow->start_ms = flow->end_ms;
-    if (flow->end_ms == 0) flow->end_ms = flow->start_ms;
-    if (flow->start_ms == 0) return feed_bad(parser, "start: there is neither a start nor an end");
 
     flow->src_port = (uint16_t)src_port;
     flow->dst_port = (uint16_t)dst_port;

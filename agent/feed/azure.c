@@ -105,19 +105,6 @@ static int make_flow(struct feed_parser *parser, const struct record *record, co
     return 0;
 }
 
-static struct weir_flow turned(const struct weir_flow *flow)
-{
-    struct weir_flow back = *flow;
-    back.src_ip = flow->dst_ip;
-    back.dst_ip = flow->src_ip;
-    back.src_port = flow->dst_port;
-    back.dst_port = flow->src_port;
-    back.src_mac = flow->dst_mac;
-    back.dst_mac = flow->src_mac;
-    back.dir = !flow->dir;
-    return back;
-}
-
 /** What a tuple says of its flow: state 'B', 'C', 'E' or 'X' (a version 1 tuple has none), and whether it was denied. */
 static int state_of(struct feed_parser *parser, const struct record *record, const struct tuple *tuple, char *state,
                     bool *denied)
@@ -167,7 +154,8 @@ static int take_tuple(struct feed_parser *parser, const struct record *record, c
     bool answered = packets_back > 0 || bytes_back > 0;
     if (flow.packets > 0 || flow.bytes > 0 || !answered) out->flow(out->ctx, record->origin, &flow);
     if (answered) {
-        struct weir_flow back = turned(&flow);
+        struct weir_flow back = feed_turned(&flow);
+        back.dir = !flow.dir;
         back.packets = packets_back;
         back.bytes = bytes_back;
         out->flow(out->ctx, record->origin, &back);

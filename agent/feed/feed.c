@@ -36,6 +36,25 @@ int feed_bad(struct feed_parser *parser, const char *format, ...)
     return WEIR_EFORMAT;
 }
 
+int feed_settle_times(struct feed_parser *parser, const char *start, struct weir_flow *flow)
+{
+    if (flow->start_ms == 0) flow->start_ms = flow->end_ms;
+    if (flow->end_ms == 0) flow->end_ms = flow->start_ms;
+    return flow->start_ms == 0 ? feed_bad(parser, "%s: there is neither a start nor an end", start) : 0;
+}
+
+struct weir_flow feed_turned(const struct weir_flow *flow)
+{
+    struct weir_flow back = *flow;
+    back.src_ip = flow->dst_ip;
+    back.dst_ip = flow->src_ip;
+    back.src_port = flow->dst_port;
+    back.dst_port = flow->src_port;
+    back.src_mac = flow->dst_mac;
+    back.dst_mac = flow->src_mac;
+    return back;
+}
+
 static const struct feed_names *names_of(enum feed_format format)
 {
     if (format == FEED_AWS) return &feed_aws_names;

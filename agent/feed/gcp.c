@@ -105,10 +105,8 @@ static int make_flow(struct feed_parser *parser, const json_t *payload, struct w
     if (rc == 0) rc = number(parser, json_object_get(payload, "dest_location"), "asn", UINT32_MAX, &egress_as);
     if (rc == 0) flow->dst_as = (uint32_t)egress_as;
     if (rc == 0) rc = number(parser, json_object_get(payload, "network_service"), "dscp", 63, &dscp);
+    if (rc == 0) rc = feed_settle_times(parser, "start_time", flow);
     if (rc < 0) return rc;
-    if (flow->start_ms == 0) flow->start_ms = flow->end_ms;
-    if (flow->end_ms == 0) flow->end_ms = flow->start_ms;
-    if (flow->start_ms == 0) return feed_bad(parser, "start_time: there is neither a start nor an end");
 
     flow->src_port = (uint16_t)src_port;
     flow->dst_port = (uint16_t)dst_port;

@@ -34,6 +34,12 @@ static inline int feed_shown(struct weir_view value)
     return value.size < FEED_SHOWN_MOST ? (int)value.size : FEED_SHOWN_MOST;
 }
 
+/** A flow with one of its two times has both. WEIR_EFORMAT: with neither; the reason names @start, a field. */
+int feed_settle_times(struct feed_parser *parser, const char *start, struct weir_flow *flow);
+
+/** The other direction: addresses, ports and MAC addresses changed over, all else as it was. */
+struct weir_flow feed_turned(const struct weir_flow *flow);
+
 /** The address that stands for an owner: see struct feed_origin. */
 struct weir_ip feed_exporter(enum feed_format format, uint64_t id);
 

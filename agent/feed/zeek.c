@@ -148,18 +148,6 @@ static void icmp_of(struct weir_flow *flow, uint64_t type, uint64_t other)
 
 /* ---- a connection ---- */
 
-static struct weir_flow turned(const struct weir_flow *flow)
-{
-    struct weir_flow back = *flow;
-    back.src_ip = flow->dst_ip;
-    back.dst_ip = flow->src_ip;
-    back.src_port = flow->dst_port;
-    back.dst_port = flow->src_port;
-    back.src_mac = flow->dst_mac;
-    back.dst_mac = flow->src_mac;
-    return back;
-}
-
 static int take(struct feed_parser *parser, const struct feed_values *values, const struct feed_out *out)
 {
     struct weir_flow flow = {.sampling_one_in = 1, .sampling_origin = WEIR_SAMPLING_EXPORTER};
@@ -190,7 +178,7 @@ static int take(struct feed_parser *parser, const struct feed_values *values, co
         flow.src_port = (uint16_t)src_port;
         flow.dst_port = (uint16_t)dst_port;
     }
-    struct weir_flow back = turned(&flow);
+    struct weir_flow back = feed_turned(&flow);
     if (flow.proto == IPPROTO_ICMP || flow.proto == IPPROTO_ICMPV6) {
         icmp_of(&flow, src_port, dst_port);
         icmp_of(&back, dst_port, src_port);
