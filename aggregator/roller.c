@@ -241,7 +241,9 @@ static int add_block(struct agg_roller *roller, const struct agg_rolled_batch *o
         /* Minutes that are folded but not written must be written before they take more. */
         int rc = roller->folded ? write_minutes(roller) : 0;
         if (rc == 0) rc = agg_roll_add(roller->roll, &roll);
-        if (rc == WEIR_ENOMEM && write_minutes(roller) == 0) rc = agg_roll_add(roller->roll, &roll);
+        /* Both tiers go, so that ids of addresses begin anew: it may be those that ran out. */
+        if (rc == WEIR_ENOMEM && write_minutes(roller) == 0 && write_rows(roller, AGG_TIER_1H) == 0)
+            rc = agg_roll_add(roller->roll, &roll);
         if (rc == 0) break;
         if (is_stopping(roller)) return rc;
         rest(RETRY_MS);
