@@ -3,6 +3,8 @@
 #include "common/base/err.h"
 #include "common/base/mem.h"
 
+#include <assert.h>
+
 enum { BLOCK_BYTES = 4 << 20, BLOCK_SEGMENTS = BLOCK_BYTES / AGG_SEGMENT_BYTES };
 
 static int add_block(struct agg_pool *pool)

@@ -10,8 +10,6 @@
 
 #include "common/flow/answer.h"
 
-#include <assert.h>
-
 enum { AGG_ADDRESS_BITS = 24, AGG_PACKETS_BITS = 16, AGG_PACKETS_MOST = (1 << AGG_PACKETS_BITS) - 1 };
 
 /**

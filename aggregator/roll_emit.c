@@ -355,7 +355,6 @@ static int order_tier(const struct agg_roll_tier *tier, struct ordered *ret)
     size_t at = 0;
     while ((key = weir_table_next(&tier->sources, &at, &row)) != NULL) {
         struct agg_row_key stored = {.shard = key->shard,
-                                     .table = AGG_TABLE_SOURCE,
                                      .window = key->window,
                                      .source = {.exporter = key->exporter, .domain = key->domain},
                                      .protocol = key->protocol};

@@ -223,67 +223,27 @@ static uint8_t *put_ip(uint8_t *at, const struct weir_ip *ip)
     return at + 17;
 }
 
-static uint8_t *put_prefix(uint8_t *at, uint32_t shard, enum agg_table table, uint32_t window)
-{
-    weir_store_u16be(at, (uint16_t)shard);
-    at[2] = (uint8_t)table;
-    weir_store_u32be(at + 3, window);
-    return at + AGG_ROW_PREFIX_BYTES;
-}
-
 size_t agg_row_key_encode(const struct agg_row_key *key, uint8_t out[AGG_ROW_KEY_MOST])
 {
-    uint8_t *at = put_prefix(out, key->shard, key->table, key->window);
-    switch (key->table) {
-    case AGG_TABLE_SOURCE:
-        at = put_ip(at, &key->source.exporter);
-        weir_store_u32be(at, key->source.domain);
-        at[4] = (uint8_t)key->protocol;
-        at = put_text(at + 5, key->site);
-        at = put_text(at, key->agent);
-        break;
-    case AGG_TABLE_PAIR:
-        at = put_ip(at, &key->ip[0]);
-        at = put_ip(at, &key->ip[1]);
-        break;
-    case AGG_TABLE_SERVICE:
-        at = put_ip(at, &key->ip[0]);
-        at[0] = key->proto;
-        weir_store_u16be(at + 1, key->port);
-        at += 3;
-        break;
-    default: at = put_ip(at, &key->ip[0]); break;
-    }
-    return (size_t)(at - out);
+    struct agg_key prefix = agg_key_window(key->shard, AGG_TABLE_SOURCE, key->window);
+    memcpy(out, prefix.bytes, prefix.size);
+    uint8_t *at = put_ip(out + prefix.size, &key->source.exporter);
+    weir_store_u32be(at, key->source.domain);
+    at[4] = (uint8_t)key->protocol;
+    at = put_text(at + 5, key->site);
+    return (size_t)(put_text(at, key->agent) - out);
 }
 
 int agg_row_key_decode(struct weir_view bytes, struct agg_row_key *ret)
 {
     struct weir_cursor c = weir_cursor_of(bytes);
     ret->shard = weir_cursor_u16(&c);
-    ret->table = weir_cursor_u8(&c);
+    if (weir_cursor_u8(&c) != AGG_TABLE_SOURCE) return WEIR_ECORRUPT;
     ret->window = weir_cursor_u32(&c);
-    switch (ret->table) {
-    case AGG_TABLE_SOURCE:
-        take_ip(&c, &ret->source.exporter);
-        ret->source.domain = weir_cursor_u32(&c);
-        ret->protocol = weir_cursor_u8(&c);
-        take_text(&c, ret->site);
-        take_text(&c, ret->agent);
-        break;
-    case AGG_TABLE_SRC:
-    case AGG_TABLE_DST:
-    case AGG_TABLE_SELF: take_ip(&c, &ret->ip[0]); break;
-    case AGG_TABLE_PAIR:
-        take_ip(&c, &ret->ip[0]);
-        take_ip(&c, &ret->ip[1]);
-        break;
-    case AGG_TABLE_SERVICE:
-        take_ip(&c, &ret->ip[0]);
-        ret->proto = weir_cursor_u8(&c);
-        ret->port = weir_cursor_u16(&c);
-        break;
-    default: return WEIR_ECORRUPT;
-    }
+    take_ip(&c, &ret->source.exporter);
+    ret->source.domain = weir_cursor_u32(&c);
+    ret->protocol = weir_cursor_u8(&c);
+    take_text(&c, ret->site);
+    take_text(&c, ret->agent);
     return c.ran_out || weir_cursor_left(&c) != 0 ? WEIR_ECORRUPT : 0;
 }

@@ -46,14 +46,10 @@ size_t agg_row_encode(const struct agg_row *row, uint8_t out[AGG_ROW_BYTES_MOST]
 /** Add an encoded row to @into. WEIR_EFORMAT: it is none, @into is undefined. Fields of newer versions are refused. */
 int agg_row_decode_add(struct weir_view value, struct agg_row *into);
 
-/** The dimensions of a row; what its table does not have is 0 or "". Texts are copies. */
+/** The dimensions of a row of AGG_TABLE_SOURCE. Texts are copies. */
 struct agg_row_key {
     uint32_t shard;
-    enum agg_table table;
     uint32_t window;
-    struct weir_ip ip[2]; /* the address, or server, exporter; the second of a pair */
-    uint8_t proto;
-    uint16_t port;
     struct weir_source source;
     enum weir_protocol protocol;
     char site[WEIR_NAME_BYTES];
@@ -63,7 +59,7 @@ struct agg_row_key {
 /** Write a key; returns its size. */
 size_t agg_row_key_encode(const struct agg_row_key *key, uint8_t out[AGG_ROW_KEY_MOST]);
 
-/** WEIR_ECORRUPT when it is none. */
+/** WEIR_ECORRUPT when it is no key of a source's row. */
 int agg_row_key_decode(struct weir_view bytes, struct agg_row_key *ret);
 
 #endif

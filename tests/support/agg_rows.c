@@ -41,7 +41,32 @@ struct agg_row *agg_rows_at(struct agg_rows *rows, struct weir_view key)
     return row;
 }
 
-static struct agg_row *row_of(struct agg_rows *rows, const struct agg_row_key *key)
+/** The dimensions of a row of another table than that of sources; what its table does not have is 0. */
+struct dims {
+    uint32_t shard;
+    enum agg_table table;
+    uint32_t window;
+    struct weir_ip ip[2];
+    uint8_t proto;
+    uint16_t port;
+};
+
+/** Under a key of its own: in the store such rows have none, they lie in chunks. */
+static struct agg_row *row_of(struct agg_rows *rows, const struct dims *dims)
+{
+    struct agg_key prefix = agg_key_window(dims->shard, (uint8_t)dims->table, dims->window);
+    struct weir_buf key = WEIR_BUF_INIT;
+    weir_buf_append(&key, prefix.bytes, prefix.size);
+    weir_buf_append(&key, dims->ip, sizeof dims->ip);
+    weir_buf_u8(&key, dims->proto);
+    weir_buf_u16be(&key, dims->port);
+    assert_false(key.failed);
+    struct agg_row *row = agg_rows_at(rows, weir_buf_view(&key));
+    weir_buf_fini(&key);
+    return row;
+}
+
+static struct agg_row *source_row_of(struct agg_rows *rows, const struct agg_row_key *key)
 {
     uint8_t bytes[AGG_ROW_KEY_MOST];
     size_t size = agg_row_key_encode(key, bytes);
@@ -65,17 +90,17 @@ static int take_source(void *ctx, struct weir_view key, struct weir_view value)
     return 0;
 }
 
-/** Add the rows of a chunk under the keys that single rows would have; returns how many. */
+/** Add the rows of a chunk; returns how many. */
 static uint32_t add_chunk(struct agg_rows *rows, struct weir_view key, struct weir_view value)
 {
     struct agg_chunk *chunk = weir_malloc(sizeof *chunk);
     assert_non_null(chunk);
     assert_int_equal(agg_chunk_decode(value, key.data[2], chunk), 0);
     for (uint32_t i = 0; i < chunk->count; i++) {
-        struct agg_row_key of = {.shard = weir_load_u16be(key.data),
-                                 .table = key.data[2],
-                                 .window = weir_load_u32be(key.data + 3),
-                                 .ip = {chunk->ip[0][i]}};
+        struct dims of = {.shard = weir_load_u16be(key.data),
+                          .table = key.data[2],
+                          .window = weir_load_u32be(key.data + 3),
+                          .ip = {chunk->ip[0][i]}};
         if (of.table == AGG_TABLE_PAIR) of.ip[1] = chunk->ip[1][i];
         if (of.table == AGG_TABLE_SERVICE) {
             of.proto = chunk->proto[i];
@@ -113,22 +138,20 @@ struct agg_roll_sink agg_rows_sink(struct agg_rows *rows)
 
 static struct agg_row_key source_key(const struct agg_roll_batch *of, uint32_t window)
 {
-    struct agg_row_key key = {.shard = of->shard,
-                              .table = AGG_TABLE_SOURCE,
-                              .window = window,
-                              .source = of->header->source,
-                              .protocol = of->header->protocol};
+    struct agg_row_key key = {
+        .shard = of->shard, .window = window, .source = of->header->source, .protocol = of->header->protocol};
     strcpy(key.site, of->site);
     strcpy(key.agent, of->agent);
     return key;
 }
 
-static void add_counts(struct agg_rows *rows, struct agg_row_key key, enum agg_table table, struct weir_ip first,
+static void add_counts(struct agg_rows *rows, struct dims dims, enum agg_table table, struct weir_ip first,
                        const struct weir_counts *counts)
 {
-    key.table = table;
-    key.ip[0] = first;
-    weir_counts_add(&row_of(rows, &key)->counts, counts);
+    dims.table = table;
+    dims.ip[0] = first;
+    if (table != AGG_TABLE_PAIR) dims.ip[1] = (struct weir_ip){{0}};
+    weir_counts_add(&row_of(rows, &dims)->counts, counts);
 }
 
 void agg_rows_add_flow(struct agg_rows *rows, enum agg_tier tier, const struct agg_roll_batch *of,
@@ -144,16 +167,16 @@ void agg_rows_add_flow(struct agg_rows *rows, enum agg_tier tier, const struct a
                            agg_part_within(flow->bytes, &span, from_ms, to_ms), flow->sampling_one_in);
         if (counts.flows == 0 && counts.packets == 0 && counts.bytes == 0) continue;
         struct agg_row_key key = source_key(of, (uint32_t)(tier == AGG_TIER_1M ? minute : minute / 60));
-        weir_counts_add(&row_of(rows, &key)->counts, &counts);
-        key.ip[1] = flow->dst_ip;
-        add_counts(rows, key, AGG_TABLE_SRC, flow->src_ip, &counts);
-        add_counts(rows, key, AGG_TABLE_DST, flow->dst_ip, &counts);
-        add_counts(rows, key, AGG_TABLE_PAIR, flow->src_ip, &counts);
-        if (weir_ip_equal(&flow->src_ip, &flow->dst_ip)) add_counts(rows, key, AGG_TABLE_SELF, flow->src_ip, &counts);
+        weir_counts_add(&source_row_of(rows, &key)->counts, &counts);
+        struct dims dims = {.shard = key.shard, .window = key.window, .ip = {{{0}}, flow->dst_ip}};
+        add_counts(rows, dims, AGG_TABLE_SRC, flow->src_ip, &counts);
+        add_counts(rows, dims, AGG_TABLE_DST, flow->dst_ip, &counts);
+        add_counts(rows, dims, AGG_TABLE_PAIR, flow->src_ip, &counts);
+        if (weir_ip_equal(&flow->src_ip, &flow->dst_ip)) add_counts(rows, dims, AGG_TABLE_SELF, flow->src_ip, &counts);
         struct weir_oriented oriented = weir_orient_flow(flow);
-        key.proto = flow->proto;
-        key.port = weir_server_port(oriented, flow->proto, flow->src_port, flow->dst_port);
-        add_counts(rows, key, AGG_TABLE_SERVICE, oriented.src_is_server ? flow->src_ip : flow->dst_ip, &counts);
+        dims.proto = flow->proto;
+        dims.port = weir_server_port(oriented, flow->proto, flow->src_port, flow->dst_port);
+        add_counts(rows, dims, AGG_TABLE_SERVICE, oriented.src_is_server ? flow->src_ip : flow->dst_ip, &counts);
     }
 }
 
@@ -168,7 +191,7 @@ void agg_rows_add_heard(struct agg_rows *rows, enum agg_tier tier, const struct 
                                     .undecodable = of->header->loss.undecodable,
                                     .socket_drops = of->header->loss.socket_drops,
                                     .spool = loss ? of->header->totals.flows : 0}};
-    agg_row_add(&more, row_of(rows, &key));
+    agg_row_add(&more, source_row_of(rows, &key));
 }
 
 void agg_rows_add_batch(struct agg_rows *rows, enum agg_tier tier, const struct agg_roll_batch *of)
