@@ -200,9 +200,12 @@ void agent_samples_flow(struct agent_decoder *decoder, struct agent_domain *doma
     }
 
     uint64_t octets = flow->bytes * (flow->sampling_one_in == 0 ? 1 : flow->sampling_one_in);
-    bool egress = flow->if_out == head->source_index && flow->if_in != head->source_index;
-    source->egress = source->egress || egress;
-    *(egress ? &source->sampled_out : &source->sampled_in) += octets;
+    /* Without a branch: which way a packet goes is anybody's guess. */
+    bool egress = (flow->if_out == head->source_index) & (flow->if_in != head->source_index);
+    uint64_t out_octets = octets & (0 - (uint64_t)egress);
+    source->egress |= egress;
+    source->sampled_out += out_octets;
+    source->sampled_in += octets - out_octets;
 }
 
 void agent_samples_discard(struct agent_decoder *decoder, struct agent_domain *domain,

@@ -457,6 +457,7 @@ struct part {
     uint32_t sequence;
     uint32_t pool;  /* counters: octets in */
     uint32_t drops; /* counters: octets out */
+    uint32_t from;  /* interface of a packet, where that is another than the source */
 };
 
 static void append_words(struct weir_buf *to, const uint32_t *words, size_t count)
@@ -468,8 +469,16 @@ static void append_words(struct weir_buf *to, const uint32_t *words, size_t coun
 static void append_part(struct weir_buf *to, const struct part *part)
 {
     const uint32_t packet[] = {3, 32, 1000, 6, 0x0a000001, 0xc0000202, 54321, 443, 0x12, 0}; /* of 1,000 octets */
-    const uint32_t flow[] = {
-        1, 32 + sizeof packet, part->sequence, part->source, 100, part->pool, part->drops, part->source, 9, 1};
+    const uint32_t flow[] = {1,
+                             32 + sizeof packet,
+                             part->sequence,
+                             part->source,
+                             100,
+                             part->pool,
+                             part->drops,
+                             part->from != 0 ? part->from : part->source,
+                             9,
+                             1};
     const uint32_t discard[] = {
         5, 32 + sizeof packet, part->sequence, 0, part->source, part->drops, part->source, 0, 256, 1};
     const uint32_t counters[] = {2,
@@ -631,6 +640,17 @@ static void samples_can_be_checked_against_their_pool_and_the_interface_s_counte
     assert_int_equal(stat.samples.sampled_octets, 3 * 100000 + 100000);
 }
 
+static void what_a_source_samples_on_its_way_out_is_checked_against_that_counter(void **state)
+{
+    (void)state;
+    TAKE(1, {2, 9, 1, 5000, 7000}, {1, 9, 10, 1000, 0, 1});
+    TAKE(2, {1, 9, 11, 1100, 0, 1}, {1, 9, 12, 1200, 0});
+    TAKE(3, {2, 9, 2, 105000, 207000});
+    struct agent_exporter_stat stat = settled();
+    assert_int_equal(stat.samples.counted_octets, 100000 + 200000);
+    assert_int_equal(stat.samples.sampled_octets, 100000 + 2 * 100000);
+}
+
 static int set_up_few_sources(void **state)
 {
     (void)state;
@@ -730,6 +750,7 @@ int main(void)
         TEST(samples_that_the_exporter_dropped_are_counted_apart),
         TEST(an_agent_that_begins_anew_has_lost_nothing_by_it),
         TEST(samples_can_be_checked_against_their_pool_and_the_interface_s_counters),
+        TEST(what_a_source_samples_on_its_way_out_is_checked_against_that_counter),
         TEST_WITH(made_up_data_sources_fill_no_memory_and_their_samples_still_count, set_up_few_sources),
         TEST(switch_router_and_gateway_records_fill_in_the_rest),
         TEST(an_expanded_sample_of_sampled_ipv4_to_nowhere),
