@@ -2,19 +2,6 @@
 
 #include "common/flow/json_writer.h"
 
-static const char *origin_name(enum weir_sampling_origin origin)
-{
-    switch (origin) {
-    case WEIR_SAMPLING_OPERATOR: return "operator";
-    case WEIR_SAMPLING_RECORD: return "record";
-    case WEIR_SAMPLING_SAMPLER: return "sampler";
-    case WEIR_SAMPLING_EXPORTER: return "exporter";
-    case WEIR_SAMPLING_DEFAULT: return "default";
-    case WEIR_SAMPLING_UNKNOWN: break;
-    }
-    return "unknown";
-}
-
 static void key_ip(struct json_writer *json, const char *key, const struct weir_ip *ip)
 {
     char text[WEIR_IP_TEXT];
@@ -52,7 +39,7 @@ static void print_exporter(struct json_writer *json, const struct agent_exporter
         jsonw_i64(json, stat->skew_ms);
     }
     jsonw_key_u64(json, "sampling", stat->sampling_one_in);
-    jsonw_key_text(json, "sampling_origin", origin_name(stat->sampling_origin));
+    jsonw_key_text(json, "sampling_origin", weir_sampling_origin_name(stat->sampling_origin));
     jsonw_key(json, "lost");
     jsonw_begin_object(json);
     jsonw_key_u64(json, "sequence", stat->loss.sequence_lost);

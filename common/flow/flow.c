@@ -44,6 +44,19 @@ int weir_field_of_ie(uint16_t ie)
     return WEIR_ENOTFOUND;
 }
 
+const char *weir_sampling_origin_name(enum weir_sampling_origin origin)
+{
+    switch (origin) {
+    case WEIR_SAMPLING_OPERATOR: return "operator";
+    case WEIR_SAMPLING_RECORD: return "record";
+    case WEIR_SAMPLING_SAMPLER: return "sampler";
+    case WEIR_SAMPLING_EXPORTER: return "exporter";
+    case WEIR_SAMPLING_DEFAULT: return "default";
+    case WEIR_SAMPLING_UNKNOWN: break;
+    }
+    return "unknown";
+}
+
 const char *weir_protocol_name(enum weir_protocol protocol)
 {
     switch (protocol) {

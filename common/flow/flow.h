@@ -68,6 +68,9 @@ enum weir_protocol {
     WEIR_PROTOCOL_ZEEK = 204,
 };
 
+/** "record", "sampler" ...; "unknown" for what is none. Static memory. */
+const char *weir_sampling_origin_name(enum weir_sampling_origin origin);
+
 /** "netflow5", "netflow9", "ipfix", "sflow5", "aws" ... or "unknown". Static memory. */
 const char *weir_protocol_name(enum weir_protocol protocol);
 

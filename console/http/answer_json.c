@@ -156,12 +156,6 @@ static void flow_json(const struct console_result *c, size_t index, struct json_
     jsonw_end_object(json);
 }
 
-static const char *origin_name(uint8_t origin)
-{
-    static const char *const names[] = {"unknown", "operator", "record", "sampler", "exporter", "default"};
-    return origin < sizeof names / sizeof *names ? names[origin] : "unknown";
-}
-
 static void time_if_known(struct json_writer *json, const char *key, int64_t ms)
 {
     if (ms > 0) jsonw_key_time(json, key, ms);
@@ -188,7 +182,7 @@ static void exporter_json(const struct console_result *c, size_t index, struct j
     jsonw_key_u64(json, "lost_spool", row->lost.spool);
     if (row->sampling_one_in > 0) {
         jsonw_key_u64(json, "sampling", row->sampling_one_in);
-        jsonw_key_text(json, "sampling_origin", origin_name(row->sampling_origin));
+        jsonw_key_text(json, "sampling_origin", weir_sampling_origin_name(row->sampling_origin));
     }
     time_if_known(json, "first_heard", row->first_heard_ms);
     time_if_known(json, "last_heard", row->last_heard_ms);
