@@ -41,14 +41,20 @@ def wait_for(what, condition, timeout_s=WAIT_S, every_s=0.05):
         time.sleep(every_s)
 
 
+ports_given = set()
+
+
 def free_port():
-    """A port that is free for TCP and UDP, below those that the system gives to outgoing connections."""
+    """A port that is free for TCP and UDP, below those that the system gives to outgoing connections; none twice."""
     for _ in range(1000):
         port = random.randrange(15000, 32000)
+        if port in ports_given:
+            continue
         try:
             for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
                 with socket.socket(socket.AF_INET, kind) as s:
                     s.bind(("127.0.0.1", port))
+            ports_given.add(port)
             return port
         except OSError:
             pass
