@@ -15,7 +15,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { BODY_MOST = 1 << 20, CONNECTIONS = 256, TIMEOUT_S = 60, WORKERS_MOST = 64, LISTEN_BACKLOG = 64 };
+enum {
+    BODY_MOST = 1 << 20,
+    BODIES_MOST = 64 << 20,
+    CONNECTIONS = 256,
+    TIMEOUT_S = 60,
+    WORKERS_MOST = 64,
+    LISTEN_BACKLOG = 64
+};
 
 /* A body is read, and thrown away, up to this many times its limit, so that the client sees the 413. */
 enum { PATIENCE = 4 };
@@ -28,9 +35,9 @@ struct job {
     char *path;
     char client[INET6_ADDRSTRLEN];
     struct weir_buf body;
-    uint64_t received; /* bytes of the body; more than the body has when it is too large */
-    bool too_large;
-    bool answered;
+    uint64_t received; /* bytes of the body, also of one that is thrown away */
+    size_t room;       /* of the server's @bodies */
+    bool answered;     /* @reply is filled; what comes of the body is thrown away */
     struct weir_http_reply reply;
     struct job *next;
 };
@@ -38,12 +45,18 @@ struct job {
 struct weir_http {
     struct MHD_Daemon *daemon;
     weir_http_fn *handler;
+    weir_http_head_fn *head;
     void *ctx;
     size_t body_most;
+    size_t bodies_most;
+    size_t bodies; /* bytes that the bodies of all jobs have, or will have; of the server's thread */
     char address[80];
     char *cert;
     char *key;
     _Atomic uint64_t by_class[4];
+    _Atomic uint64_t too_large;
+    _Atomic uint64_t no_room;
+    _Atomic uint64_t hung_up;
 
     unsigned worker_count;
     pthread_t workers[WORKERS_MOST];
@@ -84,14 +97,19 @@ void weir_http_reply_header(struct weir_http_reply *reply, const char *name, con
     reply->header_count++;
 }
 
+static struct weir_http_request request_of(struct job *job)
+{
+    return (struct weir_http_request){.method = job->method,
+                                      .path = job->path,
+                                      .body = weir_buf_view(&job->body),
+                                      .client = job->client,
+                                      .inside = job};
+}
+
 /** Let the handler fill the reply. */
 static void answer(struct job *job)
 {
-    struct weir_http_request request = {.method = job->method,
-                                        .path = job->path,
-                                        .body = weir_buf_view(&job->body),
-                                        .client = job->client,
-                                        .inside = job};
+    const struct weir_http_request request = request_of(job);
     job->server->handler(job->server->ctx, &request, &job->reply);
     job->answered = true;
 }
@@ -173,7 +191,82 @@ static void name_client(struct MHD_Connection *connection, char out[INET6_ADDRST
     }
 }
 
-/** Called for the header, for each piece of the body, at its end, and again after a worker resumed the connection. */
+/* ---- bodies: all on the server's thread ---- */
+
+static void refuse_too_large(struct job *job)
+{
+    atomic_fetch_add(&job->server->too_large, 1);
+    job->answered = true;
+    job->reply.status = 413;
+    weir_buf_printf(&job->reply.body, "the request's body is larger than %zu bytes\n", job->server->body_most);
+}
+
+static void refuse_for_room(struct job *job)
+{
+    atomic_fetch_add(&job->server->no_room, 1);
+    job->answered = true;
+    job->reply.status = 503;
+    weir_http_reply_header(&job->reply, "Retry-After", "1");
+    weir_buf_text(&job->reply.body, "other requests take all memory that there is for bodies\n");
+}
+
+/** Have room for a body of @size bytes; refuses the request when there is none. */
+static void make_room(struct job *job, uint64_t size)
+{
+    struct weir_http *server = job->server;
+    if (size > server->body_most) {
+        refuse_too_large(job);
+        return;
+    }
+    if (size <= job->room) return;
+    if (size - job->room > server->bodies_most - server->bodies) {
+        refuse_for_room(job);
+        return;
+    }
+    server->bodies += size - job->room;
+    job->room = size;
+}
+
+/** The length that the head announces; 0 for none, or where it is not known. */
+static uint64_t announced(const struct job *job)
+{
+    const char *length = MHD_lookup_connection_value(job->connection, MHD_HEADER_KIND, "Content-Length");
+    return length == NULL ? 0 : strtoull(length, NULL, 10);
+}
+
+/** The first call of a request: what its head says. */
+static enum MHD_Result on_head(struct job *job)
+{
+    struct weir_http *server = job->server;
+    const struct weir_http_request request = request_of(job);
+    uint64_t size = announced(job);
+    if (server->head != NULL) job->answered = !server->head(server->ctx, &request, &job->reply);
+    if (!job->answered) make_room(job, size);
+    if (!job->answered && size > 0) { /* at once, so that it never takes twice its size while it grows */
+        job->body.data = weir_malloc(size);
+        job->body.capacity = job->body.data == NULL ? 0 : size;
+        if (job->body.data == NULL) refuse_for_room(job);
+    }
+    if (!job->answered) return MHD_YES;
+    /* A client that waits for our word, or has far too much to say, hears it now; others when they have said all. */
+    bool waits = MHD_lookup_connection_value(job->connection, MHD_HEADER_KIND, "Expect") != NULL;
+    return waits || size / PATIENCE > server->body_most ? send_reply(job) : MHD_YES;
+}
+
+static enum MHD_Result on_body(struct job *job, const char *data, size_t size)
+{
+    job->received += size;
+    if (job->received / PATIENCE > job->server->body_most) {
+        atomic_fetch_add(&job->server->hung_up, 1);
+        return MHD_NO; /* it does not end */
+    }
+    if (!job->answered) make_room(job, job->received);
+    if (!job->answered) weir_buf_append(&job->body, data, size);
+    if (!job->answered && job->body.failed) refuse_for_room(job);
+    return MHD_YES;
+}
+
+/** Called for the head, for each piece of the body, at its end, and again after a worker resumed the connection. */
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
                                   const char *version, const char *upload, size_t *upload_size, void **state)
 {
@@ -189,24 +282,14 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         job->method = weir_strdup(method);
         job->path = weir_strdup(url);
         name_client(connection, job->client);
-        return job->method == NULL || job->path == NULL ? MHD_NO : MHD_YES;
+        return job->method == NULL || job->path == NULL ? MHD_NO : on_head(job);
     }
     if (*upload_size > 0) {
-        job->received += *upload_size;
-        if (job->received > server->body_most) job->too_large = true;
-        if (job->received / PATIENCE > server->body_most) return MHD_NO; /* hang up: it does not end */
-        if (!job->too_large) weir_buf_append(&job->body, upload, *upload_size);
+        size_t size = *upload_size;
         *upload_size = 0;
-        return MHD_YES;
+        return on_body(job, upload, size);
     }
     if (job->answered) return send_reply(job);
-    if (job->too_large || job->body.failed) {
-        job->reply.status = job->too_large ? 413 : 503;
-        if (job->too_large)
-            weir_buf_printf(&job->reply.body, "the request's body is larger than %zu bytes\n", server->body_most);
-        job->answered = true;
-        return send_reply(job);
-    }
     if (server->worker_count == 0) {
         answer(job);
         return send_reply(job);
@@ -219,10 +302,12 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 static void on_completed(void *cls, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode code)
 {
-    (void)cls;
+    struct weir_http *server = cls;
+    struct job *job = *state;
     (void)connection;
     (void)code;
-    job_destroy(*state);
+    if (job != NULL) server->bodies -= job->room;
+    job_destroy(job);
     *state = NULL;
 }
 
@@ -349,7 +434,9 @@ int weir_http_create(const struct weir_http_conf *conf, weir_http_fn *handler, v
     if (server == NULL) return weir_why_set(why, WEIR_ENOMEM, "out of memory");
     server->handler = handler;
     server->ctx = ctx;
+    server->head = conf->head;
     server->body_most = conf->body_most == 0 ? BODY_MOST : conf->body_most;
+    server->bodies_most = conf->bodies_most == 0 ? BODIES_MOST : conf->bodies_most;
     pthread_mutex_init(&server->mutex, NULL);
     pthread_cond_init(&server->arrived, NULL);
 
@@ -419,8 +506,11 @@ const char *weir_http_address(const struct weir_http *server)
     return server->address;
 }
 
-void weir_http_counts(const struct weir_http *server, uint64_t by_class[4])
+void weir_http_counts(const struct weir_http *server, struct weir_http_counts *ret)
 {
     for (int i = 0; i < 4; i++)
-        by_class[i] = atomic_load(&server->by_class[i]);
+        ret->by_class[i] = atomic_load(&server->by_class[i]);
+    ret->too_large = atomic_load(&server->too_large);
+    ret->no_room = atomic_load(&server->no_room);
+    ret->hung_up = atomic_load(&server->hung_up);
 }

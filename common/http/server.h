@@ -1,6 +1,6 @@
 /**
  * A small HTTP server over libmicrohttpd, whose only reader this room is: a handler function, whole requests, whole
- * replies. Requests are answered by a pool of workers that may block (or on the server's own thread when there are
+ * replies. A request can be refused by its head, before its body is taken. Requests are answered by a pool of workers that may block (or on the server's own thread when there are
  * none); the connection is suspended meanwhile, so slow questions do not hold up quick ones.
  *
  * TLS with a certificate, or loopback only: an address that others can reach is refused without one.
@@ -13,6 +13,15 @@
 
 struct weir_http; /* a server */
 
+struct weir_http_request;
+struct weir_http_reply;
+
+/**
+ * Look at a request before its body is taken; @request->body is empty. True: go on. False: @reply, which it filled, is
+ * the answer, and what comes of the body is thrown away. On the server's thread: must not block.
+ */
+typedef bool weir_http_head_fn(void *ctx, const struct weir_http_request *request, struct weir_http_reply *reply);
+
 struct weir_http_conf {
     const char *address;              /* "127.0.0.1:8080", "[::1]:0"; port 0 lets the system choose */
     const char *tls_cert;             /* PEM file, or NULL or "" */
@@ -22,6 +31,8 @@ struct weir_http_conf {
     unsigned connections_per_address; /* most from one address; 0: no limit */
     unsigned timeout_s;               /* idle connections are closed; 0: 60 */
     size_t body_most;                 /* larger request bodies get 413; 0: 1 MiB */
+    size_t bodies_most;               /* of all bodies in memory together; one that does not fit gets 503; 0: 64 MiB */
+    weir_http_head_fn *head;          /* with the handler's ctx; NULL: none */
 };
 
 /** A request, borrowed for the call of the handler. */
@@ -72,7 +83,16 @@ void weir_http_destroy(struct weir_http *server);
 /** "127.0.0.1:41234", with the port that was bound. Borrowed from the server. */
 const char *weir_http_address(const struct weir_http *server);
 
-/** Requests answered since the start with a status of 200..299, 300..399, 400..499, 500..599. Any thread. */
-void weir_http_counts(const struct weir_http *server, uint64_t by_class[4]);
+/** What a server did since its start. */
+struct weir_http_counts {
+    uint64_t by_class[4]; /* requests answered with a status of 200..299, 300..399, 400..499, 500..599 */
+    /* Of these, or without an answer, those that no function of ours was asked about: */
+    uint64_t too_large; /* 413 */
+    uint64_t no_room;   /* 503 */
+    uint64_t hung_up;   /* the body went on and on */
+};
+
+/** Any thread. */
+void weir_http_counts(const struct weir_http *server, struct weir_http_counts *ret);
 
 #endif

@@ -367,8 +367,6 @@ static void dispatch(struct call *call)
 
 void console_api_handle(void *ctx, const struct weir_http_request *request, struct weir_http_reply *reply)
 {
-    static const enum console_counter by_class[] = {CONSOLE_http_2xx, CONSOLE_http_3xx, CONSOLE_http_4xx,
-                                                    CONSOLE_http_5xx};
     struct call call = {.api = ctx, .request = request, .reply = reply};
     weir_http_reply_header(reply, "Weir-Api", "1.0");
     weir_http_reply_header(reply, "Cache-Control", "no-store");
@@ -378,8 +376,6 @@ void console_api_handle(void *ctx, const struct weir_http_request *request, stru
         console_fault_set(&call.fault, CONSOLE_PROBLEM_INTERNAL, "", "%s", weir_err_text(WEIR_ENOMEM));
         refuse(&call);
     }
-    int class = reply->status == 0 ? 0 : reply->status / 100 - 2;
-    weir_metrics_add(call.api->metrics, by_class[class < 0 || class > 3 ? 3 : class], 1);
 }
 
 /* ---- gauges about the fleet ---- */

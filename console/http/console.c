@@ -15,6 +15,7 @@
 enum { BODY_MOST = 256 * 1024, TOKEN_FILE_MOST = 4096 * 512, HTTP_TIMEOUT_S = 120 };
 
 struct console {
+    struct weir_metrics *metrics;
     struct weir_map *map;
     struct console_scatter *scatter;
     struct console_api *api;
@@ -137,6 +138,7 @@ static int console_create(const struct weir_daemon *daemon, const void *given, v
     if (sodium_init() < 0) return weir_why_set(why, WEIR_EUNSUPPORTED, "libsodium cannot be used");
     struct console *console = weir_calloc(1, sizeof *console);
     if (console == NULL) return weir_why_set(why, WEIR_ENOMEM, "out of memory");
+    console->metrics = daemon->metrics;
     console->answer_most = conf->answer_most_bytes;
 
     int rc = weir_cluster_file_read(conf->cluster, &console->map, why);
@@ -179,6 +181,18 @@ static bool console_drained(void *self)
     return console_scatter_active(console->scatter) == 0;
 }
 
+static void console_refresh(void *self)
+{
+    struct console *console = self;
+    struct weir_http_counts counts;
+    weir_http_counts(console->http, &counts);
+    for (size_t i = 0; i < 4; i++)
+        weir_metrics_set(console->metrics, CONSOLE_http_2xx + i, counts.by_class[i]);
+    weir_metrics_set(console->metrics, CONSOLE_http_too_large, counts.too_large);
+    weir_metrics_set(console->metrics, CONSOLE_http_no_room, counts.no_room);
+    weir_metrics_set(console->metrics, CONSOLE_http_hung_up, counts.hung_up);
+}
+
 static void console_each(void *self, size_t row, struct weir_buf *out)
 {
     struct console *console = self;
@@ -210,6 +224,7 @@ const struct weir_program console_program = {
     .drain = console_drain,
     .drained = console_drained,
     .ready = is_ready,
+    .refresh = console_refresh,
     .each = console_each,
     .line = console_line,
     .destroy = console_destroy,

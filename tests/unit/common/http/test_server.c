@@ -12,8 +12,12 @@
 
 #include "tests/support/cmocka.h"
 
-/** Send @request to the server and read to the end; the caller frees. */
-static char *exchange(const struct weir_http *server, const char *request)
+/** A request that is under way. */
+struct half {
+    int fd;
+};
+
+static struct half begin(const struct weir_http *server, const char *request)
 {
     const char *address = weir_http_address(server);
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1))};
@@ -22,12 +26,26 @@ static char *exchange(const struct weir_http *server, const char *request)
     assert_true(fd >= 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
     assert_int_equal(write(fd, request, strlen(request)), (ssize_t)strlen(request));
+    return (struct half){.fd = fd};
+}
+
+/** Send the rest and read to the end; the caller frees. */
+static char *end(const struct half *half, const char *rest)
+{
+    assert_int_equal(write(half->fd, rest, strlen(rest)), (ssize_t)strlen(rest));
     char *reply = calloc(1, 1 << 16);
     size_t size = 0;
-    for (ssize_t got; (got = read(fd, reply + size, (1 << 16) - 1 - size)) > 0;)
+    for (ssize_t got; (got = read(half->fd, reply + size, (1 << 16) - 1 - size)) > 0;)
         size += (size_t)got;
-    close(fd);
+    close(half->fd);
     return reply;
+}
+
+/** Send @request to the server and read to the end; the caller frees. */
+static char *exchange(const struct weir_http *server, const char *request)
+{
+    const struct half half = begin(server, request);
+    return end(&half, "");
 }
 
 static void echo(void *ctx, const struct weir_http_request *request, struct weir_http_reply *reply)
@@ -61,9 +79,10 @@ static void a_handler_sees_the_whole_request_and_its_reply_arrives(void **state)
         assert_non_null(strstr(reply, "Weir-Api: 1.0"));
         assert_non_null(strstr(reply, "POST /a/b name=x y token=Bearer t body=body from=127.0.0.1"));
         free(reply);
-        uint64_t by_class[4];
-        weir_http_counts(server, by_class);
-        assert_int_equal(by_class[0], 1);
+        struct weir_http_counts counts;
+        weir_http_counts(server, &counts);
+        assert_int_equal(counts.by_class[0], 1);
+        assert_int_equal(counts.too_large + counts.no_room + counts.hung_up, 0);
         weir_http_destroy(server);
     }
 }
@@ -76,6 +95,20 @@ static void a_body_that_is_too_large_is_refused_without_asking_the_handler(void 
     assert_non_null(strstr(reply, "HTTP/1.1 413"));
     assert_null(strstr(reply, "POST /"));
     free(reply);
+    struct weir_http_counts counts;
+    weir_http_counts(server, &counts);
+    assert_int_equal(counts.too_large, 1);
+    assert_int_equal(counts.by_class[2], 1);
+    weir_http_destroy(server);
+}
+
+static void a_body_that_is_far_too_large_is_refused_before_it_was_sent(void **state)
+{
+    (void)state;
+    struct weir_http *server = serve(echo, NULL, 1, 3);
+    char *reply = exchange(server, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n");
+    assert_non_null(strstr(reply, "HTTP/1.1 413"));
+    free(reply);
     weir_http_destroy(server);
 }
 
@@ -83,11 +116,95 @@ static void a_body_that_does_not_end_is_hung_up_on(void **state)
 {
     (void)state;
     struct weir_http *server = serve(echo, NULL, 1, 3);
-    char request[512];
-    snprintf(request, sizeof request, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n%0200d", 0);
-    char *reply = exchange(server, request);
+    char *reply = exchange(server, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                   "4\r\nbody\r\n10\r\n0123456789abcdef\r\n");
     assert_string_equal(reply, "");
     free(reply);
+    struct weir_http_counts counts;
+    weir_http_counts(server, &counts);
+    assert_int_equal(counts.hung_up, 1);
+    weir_http_destroy(server);
+}
+
+static void bodies_share_a_bound_and_give_it_back(void **state)
+{
+    (void)state;
+    struct weir_http_conf conf = {.address = "127.0.0.1:0", .body_most = 100, .bodies_most = 150};
+    struct weir_http *server = NULL;
+    assert_int_equal(weir_http_create(&conf, echo, NULL, &server, NULL), 0);
+    struct half half = begin(server, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\nConnection: close\r\n"
+                                     "Expect: 100-continue\r\n\r\n");
+    char go_on[64];
+    assert_true(read(half.fd, go_on, sizeof go_on) > 0); /* so that its head was taken before the others come */
+    static const char *const requests[] = {
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 51\r\nConnection: close\r\n\r\n%051d",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n33\r\n%051d\r\n0\r\n\r\n",
+    };
+    char request[512];
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(request, sizeof request, requests[i], 0);
+        char *reply = exchange(server, request);
+        assert_non_null(strstr(reply, "HTTP/1.1 503"));
+        assert_non_null(strstr(reply, "Retry-After: 1\r\n"));
+        free(reply);
+    }
+    char *reply = exchange(server, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody");
+    assert_non_null(strstr(reply, "HTTP/1.1 200"));
+    free(reply);
+
+    snprintf(request, sizeof request, "%0100d", 0);
+    reply = end(&half, request);
+    assert_non_null(strstr(reply, "HTTP/1.1 200"));
+    free(reply);
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(request, sizeof request, requests[i], 0);
+        reply = exchange(server, request);
+        assert_non_null(strstr(reply, "HTTP/1.1 200"));
+        free(reply);
+    }
+    struct weir_http_counts counts;
+    weir_http_counts(server, &counts);
+    assert_int_equal(counts.no_room, 2);
+    weir_http_destroy(server);
+}
+
+static bool only_with_a_key(void *ctx, const struct weir_http_request *request, struct weir_http_reply *reply)
+{
+    int *asked = ctx;
+    (*asked)++;
+    assert_int_equal(request->body.size, 0);
+    if (weir_http_header(request, "X-Key") != NULL) return true;
+    reply->status = 401;
+    weir_buf_text(&reply->body, "no key");
+    return false;
+}
+
+static void a_request_that_is_refused_by_its_head_takes_no_memory_for_its_body(void **state)
+{
+    (void)state;
+    int asked = 0;
+    struct weir_http_conf conf = {
+        .address = "127.0.0.1:0", .body_most = 100, .bodies_most = 3, .head = only_with_a_key};
+    struct weir_http *server = NULL;
+    assert_int_equal(weir_http_create(&conf, echo, &asked, &server, NULL), 0);
+    static const struct {
+        const char *head;
+        const char *status;
+    } cases[] = {{"", "401"},                         /* the body is read and thrown away */
+                 {"Expect: 100-continue\r\n", "401"}, /* the body is never sent */
+                 {"X-Key: k\r\n", "503"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char request[256];
+        snprintf(request, sizeof request,
+                 "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nConnection: close\r\n%s\r\n%s", cases[i].head,
+                 strstr(cases[i].head, "Expect") == NULL ? "body" : "");
+        char *reply = exchange(server, request);
+        assert_memory_equal(reply, "HTTP/1.1 ", 9);
+        assert_memory_equal(reply + 9, cases[i].status, 3);
+        assert_null(strstr(reply, "POST /"));
+        free(reply);
+        assert_int_equal(asked, i + 1);
+    }
     weir_http_destroy(server);
 }
 
@@ -195,7 +312,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_handler_sees_the_whole_request_and_its_reply_arrives),
         cmocka_unit_test(a_body_that_is_too_large_is_refused_without_asking_the_handler),
+        cmocka_unit_test(a_body_that_is_far_too_large_is_refused_before_it_was_sent),
         cmocka_unit_test(a_body_that_does_not_end_is_hung_up_on),
+        cmocka_unit_test(bodies_share_a_bound_and_give_it_back),
+        cmocka_unit_test(a_request_that_is_refused_by_its_head_takes_no_memory_for_its_body),
         cmocka_unit_test(a_handler_that_blocks_does_not_hold_up_others),
         cmocka_unit_test(an_address_that_others_can_reach_needs_tls),
         cmocka_unit_test(a_port_that_is_taken_is_named),
