@@ -59,6 +59,7 @@ static void close_batch(struct agent_gather *gather, struct agent_stream *stream
         return;
     }
     batch->loss = stream->loss;
+    batch->health = stream->health;
     stream->loss = (struct weir_loss){0};
     uint32_t flows = batch->count;
     if (gather->sink.take(gather->sink.ctx, &batch) < 0) {
@@ -177,6 +178,11 @@ void agent_gather_commit(struct agent_gather *gather, struct agent_stream *strea
 void agent_gather_lose(struct agent_stream *stream, const struct weir_loss *loss)
 {
     weir_loss_add(&stream->loss, loss);
+}
+
+void agent_gather_describe(struct agent_stream *stream, const struct weir_health *health)
+{
+    stream->health = *health;
 }
 
 int64_t agent_gather_tick(struct agent_gather *gather, int64_t now_mono_ms)

@@ -56,8 +56,9 @@ struct agent_gather_counts {
 /** The open end of one source. Owned by the gather, lent to whoever attached it; read-only outside of gather.c. */
 struct agent_stream {
     struct weir_source source;
-    struct weir_batch *batch; /* NULL while nothing is open */
-    struct weir_loss loss;    /* to travel with the next batch */
+    struct weir_batch *batch;  /* NULL while nothing is open */
+    struct weir_loss loss;     /* to travel with the next batch */
+    struct weir_health health; /* as last said */
     int64_t opened_mono_ms;
     uint32_t last_count;        /* flows of the batch before: what the next one is made for */
     struct agent_stream *older; /* among the streams with an open batch, by opening time */
@@ -99,6 +100,9 @@ void agent_gather_commit(struct agent_gather *gather, struct agent_stream *strea
 
 /** Add to the losses that travel with the stream's next batch to close. */
 void agent_gather_lose(struct agent_stream *stream, const struct weir_loss *loss);
+
+/** What the batches of the stream say of their source from now on. */
+void agent_gather_describe(struct agent_stream *stream, const struct weir_health *health);
 
 /**
  * Close what has lingered. Returns in how many ms the next batch is due (call again then), or -1 when none is open.

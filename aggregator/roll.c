@@ -458,7 +458,9 @@ static void add_heard(struct agg_roll *roll, const struct agg_roll_batch *of, st
     if (header->last_export_ms > row->last_export_ms) row->last_export_ms = header->last_export_ms;
     if (heard_ms < row->last_heard_ms) return;
     row->last_heard_ms = heard_ms;
+    row->health = header->health;
     if (of->batch == NULL || of->batch->count == 0) return;
+    row->last_flows_ms = heard_ms;
     const uint32_t *sampling = column_of(of->batch, WEIR_FIELD_sampling_one_in);
     const uint8_t *origin = column_of(of->batch, WEIR_FIELD_sampling_origin);
     row->sampling_one_in = sampling == NULL ? 0 : sampling[of->batch->count - 1];

@@ -235,8 +235,7 @@ static int add_source(struct agg_scan *scan, void *ctx, struct weir_view key_byt
     lost->undecodable += row->lost.undecodable;
     lost->socket_drops += row->lost.socket_drops;
     lost->spool += row->lost.spool;
-    if (row->batches > 0 && row->sampling_one_in == 0 && row->last_heard_ms != 0)
-        answer->coverage.sampling_unknown = true;
+    if (row->last_flows_ms != 0 && row->sampling_one_in == 0) answer->coverage.sampling_unknown = true;
     if (*coverage_only) return 0;
 
     int64_t site = weir_answer_name(answer, key->site), agent = weir_answer_name(answer, key->agent);
@@ -254,7 +253,9 @@ static int add_source(struct agg_scan *scan, void *ctx, struct weir_view key_byt
                                             .sampling_origin = row->sampling_origin,
                                             .first_heard_ms = row->first_heard_ms,
                                             .last_heard_ms = row->last_heard_ms,
-                                            .last_export_ms = row->last_export_ms};
+                                            .last_flows_ms = row->last_flows_ms,
+                                            .last_export_ms = row->last_export_ms,
+                                            .health = row->health};
     return weir_answer_add_exporter(answer, &exporter);
 }
 

@@ -105,6 +105,8 @@ void agent_decoder_tick(struct agent_decoder *decoder, int64_t now_ms)
         for (struct agent_domain *domain = exporter->domains; domain != NULL; domain = domain->next)
             agent_domain_settle(decoder, domain, now_ms);
         agent_skew_take(exporter);
+        for (struct agent_domain *domain = exporter->domains; domain != NULL; domain = domain->next)
+            agent_domain_describe(domain);
     }
     agent_park_expire(decoder, now_ms);
     if (now_ms < decoder->next_expiry_ms) return;

@@ -193,6 +193,9 @@ enum agent_arrival agent_domain_order(struct agent_decoder *decoder, struct agen
 /** Compare the clock of the exporter with ours, once a second. */
 void agent_skew_take(struct agent_exporter *exporter);
 
+/** Say what is known of the domain, all of its sessions together, to go with its next batches. */
+void agent_domain_describe(struct agent_domain *domain);
+
 /** Count gaps that stayed open for too long as lost. */
 void agent_domain_settle(struct agent_decoder *decoder, struct agent_domain *domain, int64_t now_ms);
 

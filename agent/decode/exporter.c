@@ -276,6 +276,22 @@ void agent_domain_restart(struct agent_decoder *decoder, struct agent_domain *do
     domain->sequence.newest = 0;
 }
 
+void agent_domain_describe(struct agent_domain *domain)
+{
+    const struct agent_skew *skew = &domain->exporter->skew;
+    struct weir_health health = {0};
+    if (domain->export_ms != 0 && skew->taken > 0) {
+        health.has_skew = true;
+        health.skew_ms = skew->median_ms;
+    }
+    for (const struct agent_domain *each = domain->exporter->domains; each != NULL; each = each->next) {
+        if (!agent_domain_same(domain, each)) continue;
+        health.templates += each->template_count;
+        health.waiting += each->parked_count;
+    }
+    agent_gather_describe(domain->stream, &health);
+}
+
 void agent_domain_settle(struct agent_decoder *decoder, struct agent_domain *domain, int64_t now_ms)
 {
     if (domain->sequence.gap_count > 0) lose_units(decoder, domain, agent_sequence_settle(&domain->sequence, now_ms));

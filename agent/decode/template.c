@@ -168,6 +168,7 @@ int agent_template_learn(struct agent_decoder *decoder, struct agent_domain *dom
     decoder->template_bytes += template->bytes;
     decoder->learned_version++;
     forget_withdrawal(domain, template->id);
+    agent_domain_describe(domain);
     if (domain->parked_count > 0) agent_park_replay(decoder, domain, template->id);
     return 0;
 }

@@ -24,6 +24,10 @@ enum {
     LAST_EXPORT,
     SAMPLING,
     SAMPLING_ORIGIN,
+    SILENCE, /* of flows, when it was heard last, ms: last_heard - last_flows */
+    TEMPLATES,
+    WAITING,
+    SKEW, /* zigzag + 1; 0 unknown */
     FIELDS
 };
 
@@ -68,6 +72,21 @@ static double double_of(uint64_t bits)
     return value;
 }
 
+static uint64_t bits_of_skew(const struct weir_health *health)
+{
+    uint64_t twice = (uint64_t)health->skew_ms << 1;
+    return health->has_skew ? (health->skew_ms < 0 ? ~twice : twice) + 1 : 0;
+}
+
+static struct weir_health health_of(uint64_t templates, uint64_t waiting, uint64_t skew)
+{
+    uint64_t zigzag = skew - 1;
+    return (struct weir_health){.templates = (uint32_t)templates,
+                                .waiting = (uint32_t)waiting,
+                                .has_skew = skew != 0,
+                                .skew_ms = skew == 0 ? 0 : (int64_t)(zigzag >> 1 ^ -(zigzag & 1))};
+}
+
 size_t agg_row_encode(const struct agg_row *row, uint8_t out[AGG_ROW_BYTES_MOST])
 {
     const struct weir_counts *counts = &row->counts;
@@ -92,6 +111,10 @@ size_t agg_row_encode(const struct agg_row *row, uint8_t out[AGG_ROW_BYTES_MOST]
         [LAST_EXPORT] = (uint64_t)row->last_export_ms,
         [SAMPLING] = row->sampling_one_in,
         [SAMPLING_ORIGIN] = row->sampling_origin,
+        [SILENCE] = (uint64_t)(row->last_heard_ms - row->last_flows_ms),
+        [TEMPLATES] = row->health.templates,
+        [WAITING] = row->health.waiting,
+        [SKEW] = bits_of_skew(&row->health),
     };
     uint32_t mask = 0;
     for (int f = 0; f < FIELDS; f++)
@@ -110,6 +133,28 @@ size_t agg_row_encode(const struct agg_row *row, uint8_t out[AGG_ROW_BYTES_MOST]
     return (size_t)(at - out);
 }
 
+/** -1, 0, 1. */
+static int compare(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+/** What is said at one time has an order too, so that it does not matter which is merged first. */
+static int compare_sampling(const struct agg_row *a, const struct agg_row *b)
+{
+    int order = compare((uint64_t)a->last_flows_ms, (uint64_t)b->last_flows_ms);
+    if (order == 0) order = compare(a->sampling_one_in, b->sampling_one_in);
+    return order != 0 ? order : compare(a->sampling_origin, b->sampling_origin);
+}
+
+static int compare_health(const struct agg_row *a, const struct agg_row *b)
+{
+    int order = compare((uint64_t)a->last_heard_ms, (uint64_t)b->last_heard_ms);
+    if (order == 0) order = compare(a->health.templates, b->health.templates);
+    if (order == 0) order = compare(a->health.waiting, b->health.waiting);
+    return order != 0 ? order : compare(bits_of_skew(&a->health), bits_of_skew(&b->health));
+}
+
 void agg_row_add(const struct agg_row *from, struct agg_row *into)
 {
     weir_counts_add(&into->counts, &from->counts);
@@ -123,11 +168,12 @@ void agg_row_add(const struct agg_row *from, struct agg_row *into)
     into->lost_bytes += from->lost_bytes;
     if (from->first_heard_ms != 0 && (into->first_heard_ms == 0 || from->first_heard_ms < into->first_heard_ms))
         into->first_heard_ms = from->first_heard_ms;
-    if (from->last_heard_ms > into->last_heard_ms ||
-        (from->last_heard_ms == into->last_heard_ms && from->sampling_one_in > into->sampling_one_in)) {
+    if (compare_sampling(from, into) > 0) {
+        into->last_flows_ms = from->last_flows_ms;
         into->sampling_one_in = from->sampling_one_in;
         into->sampling_origin = from->sampling_origin;
     }
+    if (compare_health(from, into) > 0) into->health = from->health;
     if (from->last_heard_ms > into->last_heard_ms) into->last_heard_ms = from->last_heard_ms;
     if (from->last_export_ms > into->last_export_ms) into->last_export_ms = from->last_export_ms;
 }
@@ -152,9 +198,11 @@ static struct agg_row row_of(const uint64_t values[FIELDS])
         .lost_bytes = values[LOST_BYTES],
         .first_heard_ms = (int64_t)values[FIRST_HEARD],
         .last_heard_ms = (int64_t)values[LAST_HEARD],
+        .last_flows_ms = (int64_t)(values[LAST_HEARD] - values[SILENCE]),
         .last_export_ms = (int64_t)values[LAST_EXPORT],
         .sampling_one_in = (uint32_t)values[SAMPLING],
         .sampling_origin = (uint8_t)values[SAMPLING_ORIGIN],
+        .health = health_of(values[TEMPLATES], values[WAITING], values[SKEW]),
     };
 }
 

@@ -1,7 +1,7 @@
 /**
  * The rows of rollups as bytes: which tables there are, their keys, and the counters. Rows of sources are stored one by
- * one like this; those of the other tables are packed (chunk.h). Counters add, times take the earlier or later one, the
- * sampling of the source heard last stays: merging is commutative and associative, so rows can be written in any pieces.
+ * one like this; those of the other tables are packed (chunk.h). Counters add, times take the earlier or later one, what
+ * was known of the source last stays: merging is commutative and associative, so rows can be written in any pieces.
  */
 #ifndef WEIR_AGGREGATOR_STORE_ROW_H
 #define WEIR_AGGREGATOR_STORE_ROW_H
@@ -30,12 +30,14 @@ struct agg_row {
     uint64_t lost_bytes;
     int64_t first_heard_ms; /* received; 0 none */
     int64_t last_heard_ms;
+    int64_t last_flows_ms; /* received, of the last batch that had flows */
     int64_t last_export_ms;
-    uint32_t sampling_one_in; /* of the batch heard last */
+    uint32_t sampling_one_in; /* as of last_flows_ms */
     uint8_t sampling_origin;
+    struct weir_health health; /* as of last_heard_ms */
 };
 
-enum { AGG_ROW_BYTES_MOST = 224, AGG_ROW_KEY_MOST = 192 };
+enum { AGG_ROW_BYTES_MOST = 256, AGG_ROW_KEY_MOST = 192 };
 
 /** Merge @from into @into. */
 void agg_row_add(const struct agg_row *from, struct agg_row *into);

@@ -119,6 +119,7 @@ struct weir_batch_header {
     int64_t last_received_ms;
     int64_t last_export_ms;
     struct weir_loss loss;
+    struct weir_health health; /* LOSS: nothing */
     enum weir_codec codec;
     uint32_t raw_bytes;   /* size of the body before compression */
     uint64_t lost_to_seq; /* LOSS: the record stands for seq..lost_to_seq; 0 otherwise */

@@ -96,7 +96,7 @@ int weir_answer_init(struct weir_answer *answer, const struct weir_question *que
     weir_table_init(&answer->names.index, sizeof(struct name_key), sizeof(uint32_t));
     weir_table_init(&answer->groups, values_size(answer) + sizeof(int64_t), sizeof(struct weir_counts));
     weir_table_init(&answer->picks, values_size(answer) == 0 ? 1 : values_size(answer), 1);
-    weir_table_init(&answer->exporter_index, sizeof(struct weir_source) + 2 * sizeof(uint32_t), sizeof(uint32_t));
+    weir_table_init(&answer->exporter_index, sizeof(struct weir_source) + 3 * sizeof(uint32_t), sizeof(uint32_t));
     weir_table_init(&answer->node_index, 2 * sizeof(uint32_t), sizeof(uint32_t));
     int rc = take_picks(answer, question);
     if (rc < 0) weir_answer_fini(answer);
@@ -346,7 +346,10 @@ static void sum_exporters(struct weir_answer_exporter *to, const struct weir_ans
     if (more->last_heard_ms > to->last_heard_ms) {
         to->last_heard_ms = more->last_heard_ms;
         to->last_export_ms = more->last_export_ms;
-        to->protocol = more->protocol;
+        to->health = more->health;
+    }
+    if (more->last_flows_ms > to->last_flows_ms) {
+        to->last_flows_ms = more->last_flows_ms;
         to->sampling_one_in = more->sampling_one_in;
         to->sampling_origin = more->sampling_origin;
     }
@@ -369,9 +372,10 @@ int weir_answer_add_exporter(struct weir_answer *answer, const struct weir_answe
 {
     struct {
         struct weir_source source;
+        uint32_t protocol;
         uint32_t site;
         uint32_t agent;
-    } key = {exporter->source, exporter->site, exporter->agent};
+    } key = {exporter->source, exporter->protocol, exporter->site, exporter->agent};
     int rc = MAKE_ROOM(answer->exporters, answer->exporter_count, answer->exporter_capacity);
     if (rc < 0) return rc;
     if (answer->exporter_count >= WEIR_ANSWER_EXPORTERS_MOST) {

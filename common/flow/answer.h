@@ -49,7 +49,7 @@ struct weir_lost {
     uint64_t spool;        /* flows that a full spool dropped */
 };
 
-/** A source as heard by one agent. */
+/** A source as heard by one agent in one protocol. */
 struct weir_answer_exporter {
     struct weir_source source;
     enum weir_protocol protocol;
@@ -64,7 +64,9 @@ struct weir_answer_exporter {
     uint8_t sampling_origin;  /* enum weir_sampling_origin */
     int64_t first_heard_ms;   /* received, within the time range */
     int64_t last_heard_ms;
-    int64_t last_export_ms; /* the exporter's own clock in its last datagram; 0 unknown */
+    int64_t last_flows_ms;     /* received, of the last flows: what its sampling is as of */
+    int64_t last_export_ms;    /* the exporter's own clock in its last datagram; 0 unknown */
+    struct weir_health health; /* as of last_heard_ms */
 };
 
 /** A process of the fleet. What does not apply to its role is 0. */
@@ -214,7 +216,7 @@ int weir_answer_add_flow(struct weir_answer *answer, const struct weir_answer_fl
 /** Would a flow at @place be kept? Lets a scan stop early. */
 bool weir_answer_wants_flow(const struct weir_answer *answer, const struct weir_place *place);
 
-/** Add a source; rows of one source, site and agent are summed. WEIR_ENOMEM. */
+/** Add a source; rows of one source, protocol, site and agent are summed. WEIR_ENOMEM. */
 int weir_answer_add_exporter(struct weir_answer *answer, const struct weir_answer_exporter *exporter);
 
 /** Add a node; of two rows of one role and name the one heard last stays, with what both counted summed. WEIR_ENOMEM. */

@@ -31,6 +31,14 @@ static inline void weir_loss_add(struct weir_loss *to, const struct weir_loss *m
     to->socket_drops += more->socket_drops;
 }
 
+/** What an agent knew of a source when it closed the batch: for people, nothing is counted by it. */
+struct weir_health {
+    uint32_t templates; /* known now */
+    uint32_t waiting;   /* data sets that wait for their template now */
+    int64_t skew_ms;    /* the exporter's clock, less the agent's */
+    bool has_skew;
+};
+
 struct weir_batch {
     struct weir_source source;
     enum weir_protocol protocol; /* of the last datagram */
@@ -41,6 +49,7 @@ struct weir_batch {
     int64_t last_received_ms;
     int64_t last_export_ms; /* the exporter's own clock in its last datagram; 0 unknown */
     struct weir_loss loss;
+    struct weir_health health;
     void *column[WEIR_FIELD_COUNT]; /* into @block */
     uint8_t *block;
 };

@@ -236,6 +236,11 @@ static void put_exporters(struct writer *writer, size_t from, size_t count)
         pb->first_heard_ms = row->first_heard_ms;
         pb->last_heard_ms = row->last_heard_ms;
         pb->last_export_ms = row->last_export_ms;
+        pb->last_flows_ms = row->last_flows_ms;
+        pb->templates = row->health.templates;
+        pb->waiting = row->health.waiting;
+        pb->skew_ms = row->health.skew_ms;
+        pb->has_skew = row->health.has_skew;
     }
     writer->body.exporters = pointers;
     writer->body.n_exporters = count;
@@ -557,17 +562,21 @@ static int take_exporters(struct reader *reader)
 {
     for (size_t i = 0; i < reader->body->n_exporters; i++) {
         const Weir__V1__ExporterRow *pb = reader->body->exporters[i];
-        struct weir_answer_exporter row = {.source = {.domain = pb->domain},
-                                           .protocol = (enum weir_protocol)(pb->protocol & 0xff),
-                                           .batches = pb->batches,
-                                           .flows = pb->flows,
-                                           .packets = pb->packets,
-                                           .bytes = pb->bytes,
-                                           .sampling_one_in = pb->sampling_one_in,
-                                           .sampling_origin = (uint8_t)pb->sampling_origin,
-                                           .first_heard_ms = pb->first_heard_ms,
-                                           .last_heard_ms = pb->last_heard_ms,
-                                           .last_export_ms = pb->last_export_ms};
+        struct weir_answer_exporter row = {
+            .source = {.domain = pb->domain},
+            .protocol = (enum weir_protocol)(pb->protocol & 0xff),
+            .batches = pb->batches,
+            .flows = pb->flows,
+            .packets = pb->packets,
+            .bytes = pb->bytes,
+            .sampling_one_in = pb->sampling_one_in,
+            .sampling_origin = (uint8_t)pb->sampling_origin,
+            .first_heard_ms = pb->first_heard_ms,
+            .last_heard_ms = pb->last_heard_ms,
+            .last_flows_ms = pb->last_flows_ms,
+            .last_export_ms = pb->last_export_ms,
+            .health = {
+                .templates = pb->templates, .waiting = pb->waiting, .skew_ms = pb->skew_ms, .has_skew = pb->has_skew}};
         if (pb->exporter.len != sizeof row.source.exporter) return WEIR_EFORMAT;
         memcpy(&row.source.exporter, pb->exporter.data, sizeof row.source.exporter);
         if (!name_at(reader, pb->site, &row.site) || !name_at(reader, pb->agent, &row.agent)) return WEIR_EFORMAT;

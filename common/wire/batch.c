@@ -126,6 +126,7 @@ int weir_batch_encode(struct weir_batch_encoder *encoder, const struct weir_batc
         .last_received_ms = batch->last_received_ms,
         .last_export_ms = batch->last_export_ms,
         .loss = batch->loss,
+        .health = batch->health,
         .codec = WEIR_CODEC_NONE,
         .present = batch->present,
     };
@@ -213,6 +214,7 @@ int weir_batch_decode(struct weir_batch_decoder *decoder, const struct weir_batc
     out->last_received_ms = header->last_received_ms;
     out->last_export_ms = header->last_export_ms;
     out->loss = header->loss;
+    out->health = header->health;
     return 0;
 }
 

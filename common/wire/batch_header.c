@@ -35,6 +35,10 @@ int weir_batch_header_encode(const struct weir_batch_header *header, struct weir
     pb.template_missing = header->loss.template_missing;
     pb.undecodable = header->loss.undecodable;
     pb.socket_drops = header->loss.socket_drops;
+    pb.templates = header->health.templates;
+    pb.waiting = header->health.waiting;
+    pb.skew_ms = header->health.skew_ms;
+    pb.has_skew = header->health.has_skew;
     pb.codec = header->codec;
     pb.raw_bytes = header->raw_bytes;
     pb.lost_to_seq = header->lost_to_seq;
@@ -111,6 +115,10 @@ int weir_batch_header_decode(struct weir_view bytes, struct weir_batch_header *o
                  .template_missing = pb->template_missing,
                  .undecodable = pb->undecodable,
                  .socket_drops = pb->socket_drops},
+        .health = {.templates = pb->templates,
+                   .waiting = pb->waiting,
+                   .skew_ms = pb->skew_ms,
+                   .has_skew = pb->has_skew},
         .codec = (enum weir_codec)pb->codec,
         .raw_bytes = pb->raw_bytes,
         .lost_to_seq = pb->lost_to_seq,

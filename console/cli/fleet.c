@@ -28,8 +28,9 @@ enum cli_exit cli_exporters(const struct cli_args *args)
         if (sites.size > 0) cli_api_parameter(&path, "sites", weir_buf_cstr(&sites));
         weir_buf_fini(&sites);
 
-        ask.output.narrow = "exporter,domain,site,agent,protocol,flows,bytes,sampling,lost_sequence,lost_templates,"
-                            "lost_undecodable,lost_socket_drops,lost_spool,last_heard";
+        ask.output.narrow =
+            "exporter,domain,site,agent,protocol,flows,bytes,sampling,sampling_origin,templates,clock_skew_ms,"
+            "lost_sequence,lost_templates,lost_undecodable,lost_socket_drops,lost_spool,last_heard";
         json_t *answer = NULL;
         status = cli_api(args, weir_buf_cstr(&path), NULL, weir_buf_cstr(&ask.filter), &answer);
         if (status == CLI_OK) status = cli_ask_print(args, &ask.output, answer);

@@ -184,8 +184,17 @@ static void exporter_json(const struct console_result *c, size_t index, struct j
         jsonw_key_u64(json, "sampling", row->sampling_one_in);
         jsonw_key_text(json, "sampling_origin", weir_sampling_origin_name(row->sampling_origin));
     }
+    if (row->protocol == WEIR_PROTOCOL_NETFLOW9 || row->protocol == WEIR_PROTOCOL_IPFIX) {
+        jsonw_key_u64(json, "templates", row->health.templates);
+        jsonw_key_u64(json, "sets_waiting", row->health.waiting);
+    }
+    if (row->health.has_skew) {
+        jsonw_key(json, "clock_skew_ms");
+        jsonw_i64(json, row->health.skew_ms);
+    }
     time_if_known(json, "first_heard", row->first_heard_ms);
     time_if_known(json, "last_heard", row->last_heard_ms);
+    time_if_known(json, "last_flows", row->last_flows_ms);
     time_if_known(json, "last_export", row->last_export_ms);
     jsonw_end_object(json);
 }
@@ -320,8 +329,12 @@ static const struct column exporter_columns[] = {{"exporter", "ip", NULL},
                                                  {"lost_spool", "integer", "flows"},
                                                  {"sampling", "integer", NULL},
                                                  {"sampling_origin", "text", NULL},
+                                                 {"templates", "integer", "templates"},
+                                                 {"sets_waiting", "integer", "sets"},
+                                                 {"clock_skew_ms", "integer", "ms"},
                                                  {"first_heard", "time", NULL},
                                                  {"last_heard", "time", NULL},
+                                                 {"last_flows", "time", NULL},
                                                  {"last_export", "time", NULL}};
 
 static const struct column node_columns[] = {{"name", "text", NULL},

@@ -1,4 +1,4 @@
-"""NetFlow v5 datagrams whose sums a test knows."""
+"""NetFlow v5 and IPFIX datagrams whose content a test knows."""
 
 import ipaddress
 import struct
@@ -37,3 +37,14 @@ class Netflow5:
         self.packets += count * packets
         self.bytes += count * octets
         return header + records
+
+
+def ipfix(sequence, *sets, domain=7, exported=None):
+    """An IPFIX message of (set id, content) pairs, exported now or at another time."""
+    body = b"".join(struct.pack(">HH", number, 4 + len(content)) + content for number, content in sets)
+    return struct.pack(">HHIII", 10, 16 + len(body), int(exported or time.time()), sequence, domain) + body
+
+
+def ipfix_template(number, *elements):
+    """The set of one template of (element, bytes) pairs."""
+    return 2, struct.pack(">HH", number, len(elements)) + b"".join(struct.pack(">HH", *e) for e in elements)

@@ -10,7 +10,7 @@ import pytest
 
 import exporters
 from capture import Capture
-from netflow import Netflow5
+from netflow import Netflow5, ipfix
 from river import River, free_port
 
 
@@ -103,11 +103,6 @@ def test_exporters_are_listed_with_what_was_lost_of_them(river):
     assert (row["exporter"], row["sender"], row["protocol"]) == ("127.0.0.1", "127.0.0.1", "netflow5")
     assert (row["datagrams"], row["flows"]) == (2, 60)
     assert row["lost"] == {"sequence": 30, "template_missing": 0, "undecodable": 0, "socket_drops": 0}
-
-
-def ipfix(sequence, *sets):
-    body = b"".join(struct.pack(">HH", number, 4 + len(content)) + content for number, content in sets)
-    return struct.pack(">HHIII", 10, 16 + len(body), int(time.time()), sequence, 7) + body
 
 
 def test_an_agent_that_is_killed_between_a_template_and_its_data_loses_no_record(river):

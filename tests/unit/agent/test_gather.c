@@ -88,6 +88,24 @@ static void a_batch_closes_when_the_next_rows_do_not_fit(void **state)
     fini(&f);
 }
 
+static void a_batch_says_what_was_said_of_its_source_last(void **state)
+{
+    (void)state;
+    struct fixture f;
+    init(&f, AGENT_GATHER_DEFAULTS);
+    assert_true(add(&f, f.stream, 1));
+    agent_gather_describe(f.stream, &(struct weir_health){.templates = 3, .has_skew = true, .skew_ms = -5});
+    agent_gather_describe(f.stream, &(struct weir_health){.templates = 4, .waiting = 2});
+    agent_gather_flush(f.gather);
+    assert_int_equal(f.kept.last->health.templates, 4);
+    assert_int_equal(f.kept.last->health.waiting, 2);
+    assert_false(f.kept.last->health.has_skew);
+    assert_true(add(&f, f.stream, 1));
+    agent_gather_flush(f.gather);
+    assert_int_equal(f.kept.last->health.templates, 4);
+    fini(&f);
+}
+
 static void a_batch_that_lingered_is_closed_and_the_next_deadline_told(void **state)
 {
     (void)state;
@@ -223,6 +241,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_closes_when_the_next_rows_do_not_fit),
+        cmocka_unit_test(a_batch_says_what_was_said_of_its_source_last),
         cmocka_unit_test(a_batch_that_lingered_is_closed_and_the_next_deadline_told),
         cmocka_unit_test(a_refused_batch_is_counted_and_its_losses_travel_with_the_next),
         cmocka_unit_test(a_stream_that_goes_away_hands_its_batch_over),

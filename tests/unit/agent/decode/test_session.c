@@ -37,6 +37,25 @@ static void two_processes_of_a_host_mean_different_things_by_one_id(void **state
     assert_int_equal(INPUT_COUNT(&input, templates_changed), 0);
 }
 
+static void batches_tell_the_templates_of_all_processes_of_a_host_and_its_clock(void **state)
+{
+    (void)state;
+    send_template(1001, bytes_packets, 1700000090000);
+    send_template(1002, packets_bytes, 1700000090000);
+    send_data(1001, 0, 1500, 3, 1700000090000); /* exported by a clock that is 90 s late */
+    message_ipfix(&m, 1700000000, 1, 7);
+    message_set(&m, 300); /* nobody said what that is */
+    message_u32(&m, 1);
+    assert_int_equal(input_take_by(&input, 1001, message_end(&m), 1700000090000), AGENT_REFUSAL_NONE);
+    agent_decoder_tick(input.decoder, 1700000091000);
+    assert_int_equal(input_flush(&input), 1);
+    const struct weir_health *health = &input.batches[0]->health;
+    assert_int_equal(health->templates, 2);
+    assert_int_equal(health->waiting, 1);
+    assert_true(health->has_skew);
+    assert_int_equal(health->skew_ms, -90000);
+}
+
 static void data_of_a_process_beside_another_waits_for_its_own_template(void **state)
 {
     (void)state;
@@ -180,6 +199,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(two_processes_of_a_host_mean_different_things_by_one_id),
+        TEST(batches_tell_the_templates_of_all_processes_of_a_host_and_its_clock),
         TEST(data_of_a_process_beside_another_waits_for_its_own_template),
         TEST(an_exporter_that_comes_back_on_another_port_needs_no_new_template),
         TEST(data_that_waits_for_a_template_is_decoded_once_the_port_before_is_silent),

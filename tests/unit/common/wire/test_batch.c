@@ -56,6 +56,10 @@ static struct weir_batch *random_batch(uint64_t *seed, uint32_t count)
     batch->last_received_ms = 1700000000200;
     batch->last_export_ms = 1699999999000;
     batch->loss = (struct weir_loss){1, 2, 3, 4};
+    batch->health.templates = (uint32_t)random_next(seed);
+    batch->health.waiting = (uint32_t)random_next(seed);
+    batch->health.has_skew = random_next(seed) % 2 == 0;
+    batch->health.skew_ms = batch->health.has_skew ? (int64_t)random_next(seed) : 0;
     uint64_t written = 0;
     for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
         if (random_next(seed) % 4 == 0) continue;
@@ -120,6 +124,10 @@ static void random_batches_come_back_with_every_codec(void **state)
             assert_same_flows(got, batch);
             assert_memory_equal(&got->source, &batch->source, sizeof batch->source);
             assert_memory_equal(&got->loss, &batch->loss, sizeof batch->loss);
+            assert_int_equal(got->health.templates, batch->health.templates);
+            assert_int_equal(got->health.waiting, batch->health.waiting);
+            assert_int_equal(got->health.has_skew, batch->health.has_skew);
+            assert_int_equal(got->health.skew_ms, batch->health.skew_ms);
             assert_int_equal(got->protocol, batch->protocol);
             assert_int_equal(got->first_received_ms, batch->first_received_ms);
             assert_int_equal(got->last_received_ms, batch->last_received_ms);

@@ -166,7 +166,12 @@ static void fill(struct weir_answer *answer, size_t count)
                                                     .lost = {1, 2, 3, 4, UINT64_MAX},
                                                     .sampling_one_in = 100,
                                                     .first_heard_ms = 1,
-                                                    .last_heard_ms = 1772600000000};
+                                                    .last_heard_ms = 1772600000000,
+                                                    .last_flows_ms = 1772599990000,
+                                                    .health = {.templates = 17,
+                                                               .waiting = UINT32_MAX,
+                                                               .has_skew = i % 2 == 0,
+                                                               .skew_ms = i % 2 == 0 ? -90000 : 0}};
             assert_int_equal(weir_answer_add_exporter(answer, &exporter), 0);
         } else {
             struct weir_answer_node node = {.name = site,
@@ -213,6 +218,11 @@ static void assert_same(const struct weir_answer *a, const struct weir_answer *b
     for (size_t i = 0; i < a->exporter_count; i++) {
         assert_int_equal(a->exporters[i].source.domain, b->exporters[i].source.domain);
         assert_int_equal(a->exporters[i].flows, b->exporters[i].flows);
+        assert_int_equal(a->exporters[i].last_flows_ms, b->exporters[i].last_flows_ms);
+        assert_int_equal(a->exporters[i].health.templates, b->exporters[i].health.templates);
+        assert_int_equal(a->exporters[i].health.waiting, b->exporters[i].health.waiting);
+        assert_int_equal(a->exporters[i].health.has_skew, b->exporters[i].health.has_skew);
+        assert_int_equal(a->exporters[i].health.skew_ms, b->exporters[i].health.skew_ms);
         assert_memory_equal(&a->exporters[i].lost, &b->exporters[i].lost, sizeof a->exporters[i].lost);
         assert_string_equal(weir_answer_name_at(b, b->exporters[i].agent), "agent-1");
     }

@@ -91,7 +91,8 @@ static int fake_ask(void *ctx, const struct weir_question *question, struct weir
     if (question->shape == WEIR_SHAPE_EXPORTERS) {
         for (uint32_t i = 0; i < 3; i++) {
             struct weir_answer_exporter row = {.source = {.domain = i},
-                                               .protocol = WEIR_PROTOCOL_SFLOW5,
+                                               .protocol = i == 1 ? WEIR_PROTOCOL_IPFIX : WEIR_PROTOCOL_SFLOW5,
+                                               .health = {.templates = i, .has_skew = i == 1, .skew_ms = -90000},
                                                .site = (uint32_t)weir_answer_name(answer, sites[i]),
                                                .agent = (uint32_t)weir_answer_name(answer, "agent1"),
                                                .flows = 5,
@@ -586,6 +587,12 @@ static void the_fleet_lists_who_reports_and_who_should(void **state)
     json_t *exporter = json_array_get(json_object_get(json, "rows"), 0);
     assert_string_equal(text_at(exporter, "protocol"), "sflow5");
     assert_int_equal(number_at(exporter, "lost_sequence"), 7);
+    assert_null(json_object_get(exporter, "templates")); /* its protocol has none */
+    assert_null(json_object_get(exporter, "clock_skew_ms"));
+    exporter = json_array_get(json_object_get(json, "rows"), 1);
+    assert_int_equal(number_at(exporter, "templates"), 1);
+    assert_int_equal(number_at(exporter, "sets_waiting"), 0);
+    assert_int_equal(number_at(exporter, "clock_skew_ms"), -90000);
     json_decref(json);
 }
 
