@@ -3,6 +3,7 @@
 #include "agent/conf.h"
 #include "agent/counters.h"
 #include "agent/feeds.h"
+#include "agent/inbox.h"
 #include "agent/keep.h"
 #include "agent/listen.h"
 #include "agent/ship.h"
@@ -12,14 +13,17 @@
 #include "common/daemon/cluster_file.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { SEGMENTS_LEAST = 8, SEGMENT_LEAST_BYTES = 2 << 20, FREE_PERCENT = 5, FOLDER_MODE = 0750 };
 
 struct agent {
     const struct agent_conf *conf;
+    struct weir_metrics *metrics;
     struct weir_map *map;
     struct weir_keys keys;
     struct weir_prefix *allow;
@@ -28,6 +32,9 @@ struct agent {
     struct agent_ship *ship;
     struct agent_ring *ring; /* NULL: none */
     struct agent_keep *keep;
+    const char **pushed; /* names of the feeds without a folder */
+    size_t pushed_count;
+    struct agent_inbox *inbox; /* NULL: there are none */
     struct agent_feeds *feeds; /* NULL: none */
     struct agent_listener *listener;
 };
@@ -136,6 +143,25 @@ static int create_listener(struct agent *agent, struct weir_metrics *metrics, st
     return 0;
 }
 
+static int create_feeds(struct agent *agent, struct weir_why *why)
+{
+    const struct agent_conf *conf = agent->conf;
+    const bool durable = conf->sync != AGENT_SYNC_OFF;
+    if (conf->feeds_count == 0) return 0;
+    agent->pushed = weir_calloc(conf->feeds_count, sizeof *agent->pushed);
+    if (agent->pushed == NULL) return WEIR_ENOMEM;
+    for (size_t i = 0; i < conf->feeds_count; i++) {
+        if (conf->feeds[i].path[0] == '\0') agent->pushed[agent->pushed_count++] = conf->feeds[i].name;
+    }
+    int rc = 0;
+    if (agent->pushed_count > 0)
+        rc = agent_inbox_create(conf->state, agent->pushed, agent->pushed_count, conf->push_spool_bytes, durable,
+                                &agent->inbox, why);
+    if (rc < 0) return rc;
+    return agent_feeds_create(conf->feeds, conf->feeds_count, conf->state, durable, agent->ship, agent->inbox,
+                              agent->metrics, &agent->feeds, why);
+}
+
 /* ---- the program ---- */
 
 static void agent_destroy(void *self)
@@ -144,12 +170,14 @@ static void agent_destroy(void *self)
     if (agent == NULL) return;
     if (agent->listener != NULL) agent_listener_stop(agent->listener);
     agent_feeds_destroy(agent->feeds);
+    agent_inbox_destroy(agent->inbox);
     agent_ship_destroy(agent->ship);
     agent_listener_destroy(agent->listener);
     agent_ring_destroy(agent->ring);
     agent_keep_destroy(agent->keep);
     weir_map_free(agent->map);
     weir_keys_wipe(&agent->keys);
+    weir_free(agent->pushed);
     weir_free(agent->allow);
     weir_free(agent->sampling);
     weir_free(agent->spool_dir);
@@ -163,6 +191,7 @@ static int agent_create(const struct weir_daemon *daemon, const void *conf, void
     if (agent == NULL) goto fail;
 
     agent->conf = conf;
+    agent->metrics = daemon->metrics;
     rc = weir_cluster_file_read(agent->conf->cluster, &agent->map, why);
     if (rc < 0) goto fail;
     if (agent->map->broker_count == 0) {
@@ -194,11 +223,8 @@ static int agent_create(const struct weir_daemon *daemon, const void *conf, void
     rc = create_listener(agent, daemon->metrics, why);
     if (rc < 0) goto fail;
 
-    if (agent->conf->feeds_count > 0) {
-        rc = agent_feeds_create(agent->conf->feeds, agent->conf->feeds_count, agent->conf->state,
-                                agent->conf->sync != AGENT_SYNC_OFF, agent->ship, daemon->metrics, &agent->feeds, why);
-        if (rc < 0) goto fail;
-    }
+    rc = create_feeds(agent, why);
+    if (rc < 0) goto fail;
 
     rc = agent_ship_start(agent->ship, why);
     if (rc < 0) goto fail;
@@ -245,6 +271,13 @@ static bool agent_drained(void *self)
     return agent_ship_is_drained(((struct agent *)self)->ship);
 }
 
+static void agent_refresh(void *self)
+{
+    const struct agent *agent = self;
+    if (agent->inbox != NULL)
+        weir_metrics_set(agent->metrics, AGENT_COUNT_push_waiting, agent_inbox_bytes(agent->inbox));
+}
+
 static void agent_each(void *self, size_t row, struct weir_buf *out)
 {
     agent_listener_each(((struct agent *)self)->listener, row - AGENT_COUNTERS_INPUT, &agent_counter_rows[row], out);
@@ -262,6 +295,28 @@ static void agent_line(void *self, struct weir_buf *out)
     agent_ship_line(((struct agent *)self)->ship, out);
 }
 
+/** --feed NAME: what comes on standard input is a log of that feed. For another process than the one that takes it. */
+static int agent_feed(const void *conf_of_program, const char *name, struct weir_why *why)
+{
+    const struct agent_conf *conf = conf_of_program;
+    uint64_t bytes = 0;
+    size_t i = 0;
+    while (i < conf->feeds_count && strcmp(conf->feeds[i].name, name) != 0)
+        i++;
+    if (i == conf->feeds_count) return weir_why_set(why, WEIR_ENOTFOUND, "feeds: there is no feed \"%s\"", name);
+    if (conf->feeds[i].path[0] != '\0')
+        return weir_why_set(why, WEIR_EPARAM, "feeds: \"%s\" takes its logs from %s", name, conf->feeds[i].path);
+    int rc = agent_inbox_put_stream(conf->state, name, conf->push_spool_bytes, STDIN_FILENO, &bytes, why);
+    if (rc == 0) printf("%" PRIu64 " bytes for the feed %s\n", bytes, name);
+    return rc;
+}
+
+static const struct weir_program_word agent_feed_word = {
+    .name = "feed",
+    .value = "NAME",
+    .help = "hand what comes on standard input to the agent, as a log of this feed, and leave",
+    .run = agent_feed};
+
 uint16_t agent_port(const void *agent, size_t index)
 {
     return agent_listener_port(((const struct agent *)agent)->listener, index);
@@ -270,6 +325,7 @@ uint16_t agent_port(const void *agent, size_t index)
 const struct weir_program agent_program = {
     .name = "weir-agent",
     .summary = "receives NetFlow, IPFIX and sFlow, spools flows and ships them to brokers",
+    .word = &agent_feed_word,
     .schema = &agent_conf_schema,
     .metric_rows = agent_counter_rows,
     .metric_count = AGENT_COUNTERS,
@@ -278,6 +334,7 @@ const struct weir_program agent_program = {
     .reload = agent_reload,
     .drain = agent_drain,
     .drained = agent_drained,
+    .refresh = agent_refresh,
     .each = agent_each,
     .page = agent_page,
     .line = agent_line,

@@ -4,6 +4,7 @@
 #include "agent/feed/feed.h"
 #include "agent/feed/reader.h"
 #include "agent/feed/state.h"
+#include "agent/spool_file.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -16,6 +17,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -50,6 +52,8 @@ struct follow {
 struct feed {
     const struct agent_feed_conf *conf;
     uint64_t id;
+    bool pushed;             /* its logs are in the inbox, each whole */
+    size_t inbox_index;      /* and are there under this number */
     struct weir_ip exporter; /* zeros: as the log says */
     bool has_exporter;
     struct follow follow;
@@ -69,6 +73,7 @@ struct agent_feeds {
     struct feed *feeds;
     size_t count;
     struct agent_ship *ship;
+    struct agent_inbox *inbox; /* NULL: no feed is pushed */
     struct weir_metrics *metrics;
     struct feed_state state;
     bool dirty; /* @state has news */
@@ -405,7 +410,8 @@ static int take_some(struct agent_feeds *feeds, struct follow *follow)
 
     clear_take(&feeds->take);
     size_t size = again ? want : follow->buf.size;
-    bool last = again || feed_reader_at_end(follow->reader);
+    bool whole = feeds->feed->pushed && size < want; /* and nothing will come behind it */
+    bool last = again || whole || feed_reader_at_end(follow->reader);
     size_t used = parse(feeds, follow, size, last);
     if (feeds->take.rc < 0) return feeds->take.rc;
     if (used == 0) return 0;
@@ -431,7 +437,8 @@ static void tell_progress(struct agent_feeds *feeds, const struct follow *follow
     int64_t now = weir_mono_ms();
     if (!done && now - feeds->progress_mono_ms < PROGRESS_MS) return;
     feeds->progress_mono_ms = now;
-    weir_log(WEIR_LOG_INFO, done ? "feed.taken" : "feed.progress",
+    bool routine = done && feeds->feed->pushed;
+    weir_log(routine ? WEIR_LOG_DEBUG : WEIR_LOG_INFO, done ? "feed.taken" : "feed.progress",
              "feed=%s file=%s bytes=%" PRIu64 " flows=%" PRIu64 " bad=%" PRIu64, feeds->feed->conf->name,
              weir_log_quote(feeds->path, quoted, sizeof quoted), follow->at, follow->flows, follow->bad);
 }
@@ -456,8 +463,8 @@ static int take_all(struct agent_feeds *feeds, const struct stat *stat)
 
 static int add_file(struct agent_feeds *feeds, const char *path, const struct stat *stat)
 {
-    struct taken before;
-    int rc = identify(feeds, path, &before);
+    struct taken before = {.hash = FEED_HASH_INIT};
+    int rc = feeds->feed->pushed ? 0 : identify(feeds, path, &before); /* the same may be pushed twice */
     if (rc < 0) return rc;
     const struct feed_file file = {.feed = feeds->feed->id,
                                    .device = stat->st_dev,
@@ -488,12 +495,14 @@ static int open_file(struct agent_feeds *feeds, const char *path, const struct s
         if (rc != WEIR_ENOTFOUND) return rc;
         if (feeds->state.files[index].take_to > feeds->state.files[index].offset)
             complain(feeds, "feed.lost", path, "the file was changed before what was read of it was spooled");
-        index = -1; /* another content under the same inode */
+        if (feeds->feed->pushed) break; /* nobody changes it: the disk is not sound */
+        index = -1;                     /* another content under the same inode */
     }
     return WEIR_ECORRUPT;
 }
 
-static void look_at(struct agent_feeds *feeds, struct feed *feed, const char *path, const struct stat *stat)
+/** Take what is new of a file. What fails is told and counted; WEIR_ECORRUPT, for a log of the inbox: it stays so. */
+static int look_at(struct agent_feeds *feeds, struct feed *feed, const char *path, const struct stat *stat)
 {
     struct follow *follow = &feed->follow;
     int64_t changed_ns = stat->st_mtim.tv_sec * INT64_C(1000000000) + stat->st_mtim.tv_nsec;
@@ -505,27 +514,28 @@ static void look_at(struct agent_feeds *feeds, struct feed *feed, const char *pa
         file->seen_ms = feeds->scan_ms;
         if (file->raw_bytes == (uint64_t)stat->st_size && file->changed_ns == changed_ns &&
             file->take_to == file->offset)
-            return;
+            return 0;
     }
     int rc = 0;
     bool goes_on = index >= 0 && follow->index == index && follow->device == stat->st_dev &&
                    follow->inode == stat->st_ino && (uint64_t)stat->st_size >= feeds->state.files[index].raw_bytes;
     if (!goes_on) rc = open_file(feeds, path, stat, index);
     if (rc >= 0) rc = take_all(feeds, stat);
-    if (rc >= 0) return;
+    if (rc >= 0) return 0;
 
     index = follow->index;
     close_follow(follow);
     feeds->begun = index >= 0 && feeds->state.files[index].take_to > feeds->state.files[index].offset;
-    if (rc == WEIR_ECANCELLED) return;
+    if (rc == WEIR_ECANCELLED) return rc;
     count(feeds, AGENT_COUNT_feed_files_failed, 1);
     complain(feeds, "feed.failed", path,
              rc == WEIR_EFULL ? "more files are there than can be remembered: remove what was taken"
                               : weir_err_text(rc));
-    if (rc == WEIR_ECORRUPT && index >= 0) { /* what is sound was taken; look again when it has changed */
+    if (rc == WEIR_ECORRUPT && index >= 0 && !feed->pushed) { /* what is sound was taken; look again when it changed */
         feeds->state.files[index].raw_bytes = (uint64_t)stat->st_size;
         feeds->state.files[index].changed_ns = changed_ns;
     }
+    return rc;
 }
 
 /* ---- folders ---- */
@@ -542,7 +552,6 @@ static int by_name(const FTSENT **a, const FTSENT **b)
     return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
-/** Look at every file of the feed; or, with @pending, only for those with a take that was begun. */
 static void scan(struct agent_feeds *feeds, struct feed *feed, bool pending)
 {
     char *roots[] = {feed->conf->path, NULL};
@@ -569,7 +578,7 @@ static void scan(struct agent_feeds *feeds, struct feed *feed, bool pending)
                         : 0;
             bool begun =
                 index >= 0 && (!pending || feeds->state.files[index].take_to > feeds->state.files[index].offset);
-            if (begun) look_at(feeds, feed, entry->fts_path, entry->fts_statp);
+            if (begun) (void)look_at(feeds, feed, entry->fts_path, entry->fts_statp);
         } else if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR) {
             complain(feeds, "feed.failed", entry->fts_path, strerror(entry->fts_errno));
         }
@@ -577,18 +586,124 @@ static void scan(struct agent_feeds *feeds, struct feed *feed, bool pending)
     fts_close(fts);
 }
 
+/* ---- the inbox ---- */
+
+/** Forget what was taken of a log: its id says it now. */
+static void forget(struct agent_feeds *feeds, size_t index)
+{
+    const int last = (int)feeds->state.count - 1;
+    feed_state_remove(&feeds->state, index);
+    for (size_t i = 0; i < feeds->count; i++) {
+        if (feeds->feeds[i].follow.index == last) feeds->feeds[i].follow.index = (int)index;
+    }
+    feeds->dirty = true;
+}
+
+/** How far is a log of the inbox? */
+enum pushed { PUSHED_WAITS, PUSHED_TAKEN, PUSHED_DAMAGED };
+
+static enum pushed look_at_pushed(struct agent_feeds *feeds, struct feed *feed, const struct agent_inbox_id *id,
+                                  bool pending)
+{
+    char name[AGENT_INBOX_NAME_BYTES];
+    char path[SPOOL_PATH_BYTES];
+    struct stat found;
+    if (agent_inbox_was_taken(feeds->inbox, id)) return PUSHED_TAKEN;
+    agent_inbox_name(id, name);
+    snprintf(path, sizeof path, "%s/%s", agent_inbox_folder(feeds->inbox, feed->inbox_index), name);
+    if (stat(path, &found) < 0) return PUSHED_WAITS;
+    found.st_dev = weir_load_u64le(id->bytes); /* inodes are given again, ids are not */
+    found.st_ino = weir_load_u64le(id->bytes + 8);
+    int index = feed_state_find(&feeds->state, feed->id, found.st_dev, found.st_ino);
+    if (pending && (index < 0 || feeds->state.files[index].take_to == feeds->state.files[index].offset))
+        return PUSHED_WAITS;
+
+    if (look_at(feeds, feed, path, &found) == WEIR_ECORRUPT) {
+        feeds->begun = false;
+        return PUSHED_DAMAGED;
+    }
+    index = feed_state_find(&feeds->state, feed->id, found.st_dev, found.st_ino);
+    if (index < 0) return PUSHED_WAITS;
+    const struct feed_file *file = &feeds->state.files[index];
+    bool taken = file->raw_bytes == (uint64_t)found.st_size && file->take_to == file->offset;
+    if (taken) close_follow(&feed->follow);
+    return taken ? PUSHED_TAKEN : PUSHED_WAITS;
+}
+
+/** All that came out of these is synced: remember their ids, then let them go. What fails is done at the next look. */
+static void finish_pushed(struct agent_feeds *feeds, const struct feed *feed, const struct agent_inbox_id *ids,
+                          size_t count, bool damaged)
+{
+    if (count == 0) return;
+    int rc = agent_inbox_take(feeds->inbox, ids, count);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        int index =
+            feed_state_find(&feeds->state, feed->id, weir_load_u64le(ids[i].bytes), weir_load_u64le(ids[i].bytes + 8));
+        if (index >= 0) forget(feeds, (size_t)index);
+    }
+    if (rc == 0 && feeds->dirty) rc = save(feeds); /* a file that is gone, and whose take was begun, would be missed */
+    if (rc < 0)
+        complain(feeds, "feed.not_saved", agent_inbox_folder(feeds->inbox, feed->inbox_index), weir_err_text(rc));
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        agent_inbox_drop(feeds->inbox, feed->inbox_index, &ids[i], damaged);
+}
+
+static void scan_inbox(struct agent_feeds *feeds, struct feed *feed, bool pending)
+{
+    const char *folder = agent_inbox_folder(feeds->inbox, feed->inbox_index);
+    struct agent_inbox_id *ids = NULL;
+    size_t count;
+    size_t taken = 0;
+    feeds->feed = feed;
+    (void)inotify_add_watch(feeds->inotify, folder, IN_MOVED_TO);
+    int rc = agent_inbox_list(feeds->inbox, feed->inbox_index, &ids, &count);
+    if (rc < 0) {
+        complain(feeds, "feed.failed", folder, weir_err_text(rc));
+        return;
+    }
+    for (size_t i = 0; i < count && !atomic_load(&feeds->stopping) && !feeds->begun; i++) {
+        const struct agent_inbox_id id = ids[i];
+        enum pushed is = look_at_pushed(feeds, feed, &id, pending);
+        if (is == PUSHED_DAMAGED) finish_pushed(feeds, feed, &id, 1, true);
+        if (is == PUSHED_TAKEN) ids[taken++] = id;
+    }
+    finish_pushed(feeds, feed, ids, taken, false);
+    weir_free(ids);
+}
+
+/* ---- the thread ---- */
+
+/** Look at all that there is of a feed; or, with @pending, only at those with a take that was begun. */
+static void look_into(struct agent_feeds *feeds, struct feed *feed, bool pending)
+{
+    if (feed->pushed)
+        scan_inbox(feeds, feed, pending);
+    else
+        scan(feeds, feed, pending);
+}
+
+static int find_begun(const struct feed_state *state)
+{
+    for (size_t i = 0; i < state->count; i++) {
+        if (state->files[i].take_to > state->files[i].offset) return (int)i;
+    }
+    return WEIR_ENOTFOUND;
+}
+
 /** A take that was begun goes first: the marks of others would hide it. */
 static void finish_begun(struct agent_feeds *feeds)
 {
-    for (size_t i = 0; i < feeds->state.count; i++) {
-        struct feed_file *file = &feeds->state.files[i];
+    int index;
+    while ((index = find_begun(&feeds->state)) >= 0) {
+        const struct feed_file was = feeds->state.files[index];
         feeds->begun = false;
-        if (file->take_to == file->offset) continue;
         for (size_t f = 0; f < feeds->count; f++) {
-            if (feeds->feeds[f].id == file->feed) scan(feeds, &feeds->feeds[f], true);
+            if (feeds->feeds[f].id == was.feed) look_into(feeds, &feeds->feeds[f], true);
         }
-        file = &feeds->state.files[i];
-        if (file->take_to == file->offset || atomic_load(&feeds->stopping)) continue;
+        if (atomic_load(&feeds->stopping)) break;
+        index = feed_state_find(&feeds->state, was.feed, was.device, was.inode);
+        if (index < 0 || feeds->state.files[index].take_to == feeds->state.files[index].offset) continue;
+        struct feed_file *file = &feeds->state.files[index];
         weir_log(WEIR_LOG_ERROR, "feed.lost", "bytes=%" PRIu64 " reason=%s", file->take_to - file->offset,
                  "\"the file whose take was begun is gone, or cannot be read again\"");
         file->take_to = file->offset;
@@ -606,7 +721,7 @@ static void *run(void *ctx)
         feeds->scan_ms = weir_wall_ms();
         finish_begun(feeds);
         for (size_t i = 0; i < feeds->count && !feeds->begun; i++)
-            scan(feeds, &feeds->feeds[i], false);
+            look_into(feeds, &feeds->feeds[i], false);
         if (feeds->dirty && save(feeds) < 0) weir_log(WEIR_LOG_ERROR, "feed.not_saved", "file=%s", feeds->state.path);
         struct pollfd wait = {.fd = feeds->inotify, .events = POLLIN};
         for (int slept = 0; slept < RESCAN_MS && !atomic_load(&feeds->stopping); slept += SETTLE_MS) {
@@ -624,15 +739,17 @@ static void *run(void *ctx)
 /* ---- from outside ---- */
 
 int agent_feeds_create(const struct agent_feed_conf *conf, size_t feed_count, const char *folder, bool durable,
-                       struct agent_ship *ship, struct weir_metrics *metrics, struct agent_feeds **ret,
-                       struct weir_why *why)
+                       struct agent_ship *ship, struct agent_inbox *inbox, struct weir_metrics *metrics,
+                       struct agent_feeds **ret, struct weir_why *why)
 {
+    size_t pushed = 0;
     int rc = WEIR_ENOMEM;
     struct agent_feeds *feeds = weir_calloc(1, sizeof *feeds);
     if (feeds == NULL) goto fail;
 
     feeds->inotify = -1;
     feeds->ship = ship;
+    feeds->inbox = inbox;
     feeds->metrics = metrics;
     rc = feed_state_init(&feeds->state, folder, durable);
     if (rc < 0) {
@@ -652,7 +769,10 @@ int agent_feeds_create(const struct agent_feed_conf *conf, size_t feed_count, co
         feed->id = feed_hash(FEED_HASH_INIT, conf[i].name, strlen(conf[i].name));
         feed->has_exporter = conf[i].exporter[0] != '\0';
         if (feed->has_exporter) (void)weir_ip_parse(conf[i].exporter, &feed->exporter);
-        if (access(conf[i].path, R_OK | X_OK) < 0) {
+        feed->pushed = conf[i].path[0] == '\0';
+        if (feed->pushed) {
+            feed->inbox_index = pushed++;
+        } else if (access(conf[i].path, R_OK | X_OK) < 0) {
             rc = weir_why_set(why, WEIR_EIO, "feeds: path: %s: %s", conf[i].path, strerror(errno));
             goto fail;
         }

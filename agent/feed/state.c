@@ -174,3 +174,9 @@ int feed_state_add(struct feed_state *state, const struct feed_file *file, int64
     state->slots[slot_of(state, file->feed, file->device, file->inode)] = (uint32_t)state->count + 1;
     return (int)state->count++;
 }
+
+void feed_state_remove(struct feed_state *state, size_t index)
+{
+    state->files[index] = state->files[--state->count];
+    (void)index_files(state); /* fewer than before: needs no memory */
+}

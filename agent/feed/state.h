@@ -15,8 +15,8 @@ enum { FEED_FILES_MOST = 16384 };
 
 /** Offsets and hashes are of the content, after decompression. */
 struct feed_file {
-    uint64_t feed; /* hash of the feed's name */
-    uint64_t device;
+    uint64_t feed;   /* hash of the feed's name */
+    uint64_t device; /* of a log that was pushed these two are its id (agent/inbox.h) */
     uint64_t inode;
     uint64_t offset;    /* up to here it was taken */
     uint64_t hash;      /* feed_hash of what is before @offset */
@@ -58,5 +58,8 @@ int feed_state_find(const struct feed_state *state, uint64_t feed, uint64_t devi
  * not seen since @since_ms. WEIR_EFULL when all are there, WEIR_ENOMEM. Indices change.
  */
 int feed_state_add(struct feed_state *state, const struct feed_file *file, int64_t since_ms);
+
+/** Forget a file. The last one takes its index. */
+void feed_state_remove(struct feed_state *state, size_t index);
 
 #endif

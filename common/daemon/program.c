@@ -322,17 +322,25 @@ static int run_daemon(struct running *run)
 
 static void print_help(const struct weir_program *program, FILE *out)
 {
+    const struct weir_program_word *word = program->word;
+    char own[160] = "";
+    char usage[64] = "";
+    if (word != NULL) {
+        snprintf(own, sizeof own, "      --%s %s   %s\n", word->name, word->value, word->help);
+        snprintf(usage, sizeof usage, "--%s %s | ", word->name, word->value);
+    }
     fprintf(out,
             "%s: %s\n\n"
-            "usage: %s [--config FILE] [--check-config | --print-config | --version | --help]\n\n"
+            "usage: %s [--config FILE] [%s--check-config | --print-config | --version | --help]\n\n"
             "  -c, --config FILE   configuration (default /etc/weir/%s.conf)\n"
             "      --check-config  say whether the configuration is sound, and leave\n"
             "      --print-config  print all options with their values (without a configuration: their defaults)\n"
             "                      and what they mean, and leave\n"
+            "%s"
             "      --version       print the version, and leave\n"
             "  -h, --help          print this, and leave\n\n"
             "SIGTERM drains and ends it, SIGHUP reloads the configuration. See %s(8).\n",
-            program->name, program->summary, program->name, program->name + strlen("weir-"), program->name);
+            program->name, program->summary, program->name, usage, program->name + strlen("weir-"), own, program->name);
 }
 
 static int print_config(const struct running *run)
@@ -346,11 +354,17 @@ static int print_config(const struct running *run)
 
 int weir_program_main(int argc, char **argv, const struct weir_program *program)
 {
-    enum { CHECK = 256, PRINT, VERSION };
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},   {"check-config", no_argument, NULL, CHECK},
-        {"print-config", no_argument, NULL, PRINT}, {"version", no_argument, NULL, VERSION},
-        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
+    enum { CHECK = 256, PRINT, VERSION, WORD };
+    const struct weir_program_word *word = program->word;
+    const char *value = "";
+    const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"check-config", no_argument, NULL, CHECK},
+        {"print-config", no_argument, NULL, PRINT},
+        {"version", no_argument, NULL, VERSION},
+        {"help", no_argument, NULL, 'h'},
+        {word == NULL ? NULL : word->name, required_argument, NULL, WORD},
+        {NULL, 0, NULL, 0},
     };
     char preset[128];
     snprintf(preset, sizeof preset, "/etc/weir/%s.conf", program->name + strlen("weir-"));
@@ -361,6 +375,10 @@ int weir_program_main(int argc, char **argv, const struct weir_program *program)
         case 'c': run.config = optarg; break;
         case CHECK:
         case PRINT: verb = c; break;
+        case WORD:
+            verb = c;
+            value = optarg;
+            break;
         case VERSION: printf("%s %s\n", program->name, WEIR_VERSION); return EXIT_SUCCESS;
         case 'h': print_help(program, stdout); return EXIT_SUCCESS;
         default: print_help(program, stderr); return EXIT_USAGE;
@@ -382,6 +400,10 @@ int weir_program_main(int argc, char **argv, const struct weir_program *program)
     if (verb == CHECK) printf("%s: %s is sound\n", program->name, run.config);
     if (verb == PRINT) status = print_config(&run);
     if (verb == 0) return run_daemon(&run);
+    if (verb == WORD && word->run(run.conf, value, &why) < 0) {
+        fprintf(stderr, "%s: %s\n", program->name, why.text);
+        status = EXIT_FAILURE;
+    }
     unload(&run, run.conf);
     return status;
 }

@@ -20,12 +20,21 @@ struct weir_daemon {
     struct weir_metrics *metrics; /* values of the program's rows */
 };
 
+/** An option of the command line that does one thing and leaves: --<name> VALUE. */
+struct weir_program_word {
+    const char *name;
+    const char *value; /* what VALUE is, in the help: "NAME" */
+    const char *help;
+    int (*run)(const void *conf, const char *value, struct weir_why *why);
+};
+
 struct weir_program {
     const char *name;                 /* "weir-agent" */
     const char *summary;              /* one line for --help */
     const struct weir_schema *schema; /* ends with the rows of common/daemon/options.def */
     const struct weir_metric_row *metric_rows;
     size_t metric_count;
+    const struct weir_program_word *word; /* NULL: none */
 
     /** What the option table cannot check by itself: files that must exist, options that exclude each other. May be NULL. */
     int (*check)(const void *conf, struct weir_why *why);

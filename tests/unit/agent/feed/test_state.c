@@ -62,6 +62,27 @@ static void what_was_saved_comes_back(void **state)
     feed_state_fini(&feeds);
 }
 
+static void a_file_that_is_removed_is_forgotten_and_the_others_are_found(void **state)
+{
+    (void)state;
+    struct feed_state feeds;
+    assert_int_equal(feed_state_init(&feeds, root, false), 0);
+    for (uint64_t inode = 0; inode < 200; inode++) {
+        const struct feed_file file = file_of(inode, 1000);
+        assert_int_equal(feed_state_add(&feeds, &file, 0), (int)inode);
+    }
+    for (uint64_t inode = 0; inode < 200; inode += 3)
+        feed_state_remove(&feeds, (size_t)feed_state_find(&feeds, 7, 1, inode));
+    for (uint64_t inode = 0; inode < 200; inode++) {
+        int index = feed_state_find(&feeds, 7, 1, inode);
+        if (inode % 3 == 0)
+            assert_int_equal(index, WEIR_ENOTFOUND);
+        else
+            assert_int_equal(feeds.files[index].inode, inode);
+    }
+    feed_state_fini(&feeds);
+}
+
 static void a_damaged_state_is_refused_and_not_taken_for_an_empty_one(void **state)
 {
     (void)state;
@@ -106,6 +127,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_saved_comes_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_that_is_removed_is_forgotten_and_the_others_are_found, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_state_is_refused_and_not_taken_for_an_empty_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_that_is_there_is_never_forgotten_for_another, set_up, tear_down),
         cmocka_unit_test(a_hash_can_be_continued_anywhere),
