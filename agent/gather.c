@@ -61,7 +61,9 @@ static void close_batch(struct agent_gather *gather, struct agent_stream *stream
     batch->loss = stream->loss;
     batch->health = stream->health;
     stream->loss = (struct weir_loss){0};
+    stream->told_mono_ms = gather->now_mono_ms;
     uint32_t flows = batch->count;
+    int64_t received_ms = batch->last_received_ms;
     if (gather->sink.take(gather->sink.ctx, &batch) < 0) {
         gather->counts.dropped_sink_full += flows;
         weir_loss_add(&stream->loss, &batch->loss);
@@ -70,6 +72,46 @@ static void close_batch(struct agent_gather *gather, struct agent_stream *stream
     }
     assert(batch == NULL);
     gather->counts.flows_out += flows;
+    stream->told_ms = received_ms;
+}
+
+/** Hand over a batch without flows. */
+static bool give_report(struct agent_gather *gather, const struct weir_source *source,
+                        const struct agent_gather_note *heard, const struct weir_loss *loss,
+                        const struct weir_health *health)
+{
+    struct weir_batch *batch = NULL;
+    if (agent_pool_take(gather->pool, LEAST_ROWS, &batch) < 0) return false;
+    batch->source = *source;
+    batch->protocol = heard->protocol;
+    batch->first_received_ms = batch->last_received_ms = heard->received_ms;
+    batch->last_export_ms = heard->export_ms;
+    batch->loss = *loss;
+    batch->health = *health;
+    bool taken = gather->sink.take(gather->sink.ctx, &batch) == 0;
+    agent_pool_give(gather->pool, &batch);
+    gather->counts.reports += taken;
+    return taken;
+}
+
+static void report(struct agent_gather *gather, struct agent_stream *stream)
+{
+    stream->told_mono_ms = gather->now_mono_ms;
+    if (!give_report(gather, &stream->source, &stream->heard, &stream->loss, &stream->health)) return;
+    stream->loss = (struct weir_loss){0};
+    stream->told_ms = stream->heard.received_ms;
+}
+
+void agent_gather_report(struct agent_gather *gather, struct agent_stream *stream)
+{
+    if (stream->batch != NULL || gather->now_mono_ms - stream->told_mono_ms < gather->conf.report_ms) return;
+    if (stream->heard.received_ms > stream->told_ms || weir_loss_any(&stream->loss)) report(gather, stream);
+}
+
+bool agent_gather_report_of(struct agent_gather *gather, const struct weir_source *source,
+                            const struct agent_gather_note *heard, const struct weir_loss *loss)
+{
+    return give_report(gather, source, heard, loss, &(struct weir_health){0});
 }
 
 void agent_gather_flush(struct agent_gather *gather)
@@ -94,6 +136,7 @@ int agent_gather_attach(struct agent_gather *gather, const struct weir_source *s
     struct agent_stream *stream = weir_calloc(1, sizeof *stream);
     if (stream == NULL) return WEIR_ENOMEM;
     stream->source = *source;
+    stream->told_mono_ms = gather->now_mono_ms;
     gather->streams++;
     *ret = stream;
     return 0;
@@ -108,6 +151,7 @@ void agent_gather_detach(struct agent_gather *gather, struct agent_stream **stre
         gather->counts.batches_detached++;
         close_batch(gather, stream);
     }
+    if (weir_loss_any(&stream->loss)) report(gather, stream);
     gather->streams--;
     weir_free(stream);
 }
@@ -180,9 +224,11 @@ void agent_gather_lose(struct agent_stream *stream, const struct weir_loss *loss
     weir_loss_add(&stream->loss, loss);
 }
 
-void agent_gather_describe(struct agent_stream *stream, const struct weir_health *health)
+void agent_gather_describe(struct agent_stream *stream, const struct weir_health *health,
+                           const struct agent_gather_note *heard)
 {
     stream->health = *health;
+    stream->heard = *heard;
 }
 
 int64_t agent_gather_tick(struct agent_gather *gather, int64_t now_mono_ms)

@@ -10,7 +10,8 @@
  *     agent_gather_commit(gather, stream, rows, written);
  *
  * The ledger is even at any time: flows_in = flows_open + flows_out + dropped_sink_full + dropped_no_memory. Losses
- * travel with flows: those of a source that sends nothing we can decode wait in its stream (and stand in the counters).
+ * travel with flows; a source that sends none has a batch without flows every few seconds, a report, while there is
+ * something to say of it.
  */
 #ifndef WEIR_AGENT_GATHER_H
 #define WEIR_AGENT_GATHER_H
@@ -36,11 +37,13 @@ struct agent_gather_conf {
     uint32_t linger_ms;     /* a batch that is not full closes this long after its first flow */
     uint32_t most_streams;  /* sources attached at a time */
     size_t most_open_bytes; /* memory of open batches: over it a batch is closed rather than grown */
+    uint32_t report_ms;     /* a report comes this long after the batch before, at the earliest */
 };
 
 /** Open batches of 1,000 busy exporters stay inside this, and a lone exporter still gets whole batches. */
-#define AGENT_GATHER_DEFAULTS \
-    ((struct agent_gather_conf){.linger_ms = 200, .most_streams = 16384, .most_open_bytes = 24u << 20})
+#define AGENT_GATHER_DEFAULTS    \
+    ((struct agent_gather_conf){ \
+        .linger_ms = 200, .most_streams = 16384, .most_open_bytes = 24u << 20, .report_ms = 5000})
 
 struct agent_gather_counts {
     uint64_t flows_in;          /* committed by decoders, or without a batch to go to */
@@ -51,15 +54,26 @@ struct agent_gather_counts {
     uint64_t batches_linger;    /* closed by time */
     uint64_t batches_memory;    /* closed because most_open_bytes was reached */
     uint64_t batches_detached;  /* closed because the source went away (eviction, stop) */
+    uint64_t reports;           /* batches without flows that the sink took */
+};
+
+/** What a datagram says about all of its rows. */
+struct agent_gather_note {
+    enum weir_protocol protocol;
+    int64_t received_ms; /* wall clock */
+    int64_t export_ms;   /* the exporter's clock; 0 unknown */
 };
 
 /** The open end of one source. Owned by the gather, lent to whoever attached it; read-only outside of gather.c. */
 struct agent_stream {
     struct weir_source source;
-    struct weir_batch *batch;  /* NULL while nothing is open */
-    struct weir_loss loss;     /* to travel with the next batch */
-    struct weir_health health; /* as last said */
+    struct weir_batch *batch;       /* NULL while nothing is open */
+    struct weir_loss loss;          /* to travel with the next batch */
+    struct weir_health health;      /* as last said */
+    struct agent_gather_note heard; /* as last described */
     int64_t opened_mono_ms;
+    int64_t told_mono_ms;       /* when a batch of it was closed last, or it was attached */
+    int64_t told_ms;            /* the sink has batches that tell what was received until then */
     uint32_t last_count;        /* flows of the batch before: what the next one is made for */
     struct agent_stream *older; /* among the streams with an open batch, by opening time */
     struct agent_stream *newer;
@@ -77,7 +91,10 @@ void agent_gather_destroy(struct agent_gather *gather);
 /** A stream for @source. WEIR_ELIMIT at most_streams (detach an idle one), WEIR_ENOMEM. */
 int agent_gather_attach(struct agent_gather *gather, const struct weir_source *source, struct agent_stream **ret);
 
-/** Close the stream's batch, hand it over and free the stream; *stream_p is NULL after, and may be NULL before. */
+/**
+ * Close the stream's batch, hand it over and free the stream; *stream_p is NULL after, and may be NULL before. Losses
+ * that no batch took along are reported.
+ */
 void agent_gather_detach(struct agent_gather *gather, struct agent_stream **stream_p);
 
 /**
@@ -87,13 +104,6 @@ void agent_gather_detach(struct agent_gather *gather, struct agent_stream **stre
  */
 struct weir_batch *agent_gather_room(struct agent_gather *gather, struct agent_stream *stream, uint32_t rows);
 
-/** What a datagram says about all of its rows. */
-struct agent_gather_note {
-    enum weir_protocol protocol;
-    int64_t received_ms; /* wall clock */
-    int64_t export_ms;   /* the exporter's clock; 0 unknown */
-};
-
 /** Count @rows as written to the columns that @written has bits for (weir_batch_commit). */
 void agent_gather_commit(struct agent_gather *gather, struct agent_stream *stream, uint32_t rows, uint64_t written,
                          const struct agent_gather_note *note);
@@ -101,8 +111,19 @@ void agent_gather_commit(struct agent_gather *gather, struct agent_stream *strea
 /** Add to the losses that travel with the stream's next batch to close. */
 void agent_gather_lose(struct agent_stream *stream, const struct weir_loss *loss);
 
-/** What the batches of the stream say of their source from now on. */
-void agent_gather_describe(struct agent_stream *stream, const struct weir_health *health);
+/** What the batches of the stream say of their source from now on, and what reports say of its last datagram. */
+void agent_gather_describe(struct agent_stream *stream, const struct weir_health *health,
+                           const struct agent_gather_note *heard);
+
+/** Report, if the time has come and something was heard or lost that no batch told. */
+void agent_gather_report(struct agent_gather *gather, struct agent_stream *stream);
+
+/**
+ * Report what was lost of somebody who has no stream, now. False: there is no memory, or the sink is full. Try again
+ * later.
+ */
+bool agent_gather_report_of(struct agent_gather *gather, const struct weir_source *source,
+                            const struct agent_gather_note *heard, const struct weir_loss *loss);
 
 /**
  * Close what has lingered. Returns in how many ms the next batch is due (call again then), or -1 when none is open.

@@ -31,6 +31,8 @@ enum {
     TICK_MS = 1000,
     FOLD_MS = 100,
     REFUSED_LINES_PER_SECOND = 5,
+    REFUSED_WAIT_MS = 5000,       /* to be reported, for what else may come of the sender */
+    REFUSED_REPORTS_PER_TICK = 4, /* so that made-up senders cannot make many batches */
     ALLOW_CACHE = 1024,
     DRAIN_ROUNDS_MOST = 4096,
     DRAIN_READS_MOST = 256, /* of each connection */
@@ -128,13 +130,13 @@ struct origin {
     int64_t received_ms;
 };
 
-/** Take note of a refusal. Returns whether the sender has few of them, less than its share of the capture a second. */
+/** Take note of a refusal; @told: a batch will tell of it. Returns whether the sender has few of them, less than its share of the capture a second. */
 static bool note_refused(struct worker *worker, const struct origin *from, enum agent_refusal refusal,
-                         struct weir_view bytes)
+                         struct weir_view bytes, bool told)
 {
     struct agent_refused refused = {
         .at_ms = from->received_ms, .refusal = refusal, .protocol = agent_protocol_of(bytes), .port = from->port};
-    const struct agent_refused_of *of = agent_refusals_note(worker->refused, &from->peer.ip, &refused, bytes);
+    const struct agent_refused_of *of = agent_refusals_note(worker->refused, &from->peer.ip, &refused, bytes, told);
     const struct agent_refused *before = agent_refused_example(of, AGENT_REFUSED_EXAMPLES - 1);
     worker->refused_more = true;
     return before == NULL || from->received_ms - before->at_ms >= 1000;
@@ -143,15 +145,16 @@ static bool note_refused(struct worker *worker, const struct origin *from, enum 
 static void deny(struct worker *worker, const struct origin *from, struct weir_view bytes)
 {
     worker->refused_exporters++;
-    note_refused(worker, from, AGENT_REFUSAL_NONE, bytes);
+    note_refused(worker, from, AGENT_REFUSAL_NONE, bytes, false);
     log_refused(worker, &from->peer.ip, "exporter", "the allow-list does not name this exporter", bytes.size);
 }
 
-static void refuse(struct worker *worker, const struct origin *from, enum agent_refusal refusal, struct weir_view bytes)
+static void refuse(struct worker *worker, const struct origin *from, enum agent_refusal refusal, struct weir_view bytes,
+                   bool told)
 {
     const struct agent_listener *listener = worker->listener;
     const struct agent_endpoint *endpoint = &listener->endpoints[from->endpoint];
-    bool few = note_refused(worker, from, refusal, bytes);
+    bool few = note_refused(worker, from, refusal, bytes, told);
     log_refused(worker, &from->peer.ip, agent_refusal_name(refusal), agent_refusal_text(refusal), bytes.size);
     if (listener->conf.ring == NULL) return;
     const struct agent_ring_note note = {.from = from->peer.ip,
@@ -165,7 +168,8 @@ static void refuse(struct worker *worker, const struct origin *from, enum agent_
 static void decode(struct worker *worker, const struct origin *from, struct weir_view bytes)
 {
     enum agent_refusal refusal = agent_decode(worker->decoder, &from->peer, bytes, from->received_ms);
-    if (refusal != AGENT_REFUSAL_NONE) refuse(worker, from, refusal, bytes);
+    if (refusal != AGENT_REFUSAL_NONE)
+        refuse(worker, from, refusal, bytes, agent_decoder_refused_known(worker->decoder));
 }
 
 static void template_changed(void *ctx, const struct agent_template_change *change)
@@ -228,7 +232,7 @@ static bool tcp_allows(void *ctx, const struct weir_ip *ip)
     struct worker *worker = ctx;
     const struct origin from = {.peer = {.ip = *ip}, .received_ms = weir_wall_ms()};
     if (allowed(worker, ip)) return true;
-    note_refused(worker, &from, AGENT_REFUSAL_NONE, (struct weir_view){0});
+    note_refused(worker, &from, AGENT_REFUSAL_NONE, (struct weir_view){0}, false);
     log_refused(worker, ip, "exporter", "the allow-list does not name this exporter", 0);
     return false;
 }
@@ -254,11 +258,34 @@ static void tcp_ended(void *ctx, const struct agent_tcp_peer *peer, enum agent_t
     char address[WEIR_IP_TEXT];
     if (end == AGENT_TCP_FORMAT) {
         bool is_ipfix = agent_protocol_of(rest) == AGENT_PROTOCOL_ipfix;
-        refuse(worker, &from, is_ipfix ? AGENT_REFUSAL_short : AGENT_REFUSAL_version, rest);
+        refuse(worker, &from, is_ipfix ? AGENT_REFUSAL_short : AGENT_REFUSAL_version, rest, false);
     }
     agent_decoder_session_end(worker->decoder, &from.peer);
     weir_log(WEIR_LOG_DEBUG, "tcp.ended", "exporter=%s port=%d cause=%s", weir_ip_format(&peer->ip, address),
              peer->port, agent_tcp_end_name(end));
+}
+
+/* ---- reports ---- */
+
+static bool report_refused(struct worker *worker, const struct agent_refused_of *of)
+{
+    const struct agent_refused *newest = agent_refused_example(of, 0);
+    const struct agent_gather_note heard = {.protocol = agent_protocol_wire(newest->protocol),
+                                            .received_ms = newest->at_ms};
+    struct weir_loss loss = {0};
+    for (int i = AGENT_REFUSAL_NONE + 1; i < AGENT_REFUSAL_COUNT; i++) /* who is denied is no exporter of ours */
+        loss.undecodable += of->untold[i].count;
+    return agent_gather_report_of(worker->gather, &(struct weir_source){.exporter = of->ip}, &heard, &loss);
+}
+
+/** Report senders whose datagrams were refused before a source was known, at most so many, who wait longest first. */
+static void tell_refused(struct worker *worker, int64_t now_ms, int most)
+{
+    for (int i = 0; i < most; i++) {
+        struct agent_refused_of *of = agent_refusals_due(worker->refused, now_ms - REFUSED_WAIT_MS, now_ms);
+        if (of == NULL || !report_refused(worker, of)) return;
+        agent_refused_tell(of);
+    }
 }
 
 /* ---- counters ---- */
@@ -304,6 +331,8 @@ static void fold(struct worker *worker)
     now.n[AGENT_INPUT_batches_linger] = gathered->batches_linger;
     now.n[AGENT_INPUT_batches_memory] = gathered->batches_memory;
     now.n[AGENT_INPUT_batches_detached] = gathered->batches_detached;
+    now.n[AGENT_INPUT_reports] = gathered->reports;
+    now.n[AGENT_INPUT_refusals_untold] = worker->refused->untold;
     now.n[AGENT_INPUT_captured_not] = worker->captured[false];
     now.n[AGENT_INPUT_captured] = worker->captured[true];
     if (worker->tcp != NULL) fold_tcp(agent_tcp_counted(worker->tcp), &now);
@@ -357,6 +386,7 @@ static int on_time(struct worker *worker, bool idle)
         read_drops(worker);
         if (worker->tcp != NULL) agent_tcp_tick(worker->tcp, now_mono_ms);
         agent_decoder_tick(worker->decoder, weir_wall_ms());
+        tell_refused(worker, weir_wall_ms(), REFUSED_REPORTS_PER_TICK);
         publish(worker);
         worker->next_fold_mono_ms = now_mono_ms;
     }
@@ -431,10 +461,11 @@ static void *run(void *ctx)
     else
         serve_datagrams(worker);
     read_drops(worker);
-    agent_gather_flush(worker->gather);
-    fold(worker);
     publish(worker);
     keep_learned(worker, INT64_MAX);
+    agent_decoder_forget(worker->decoder);
+    tell_refused(worker, INT64_MAX, AGENT_REFUSALS_PLACES);
+    fold(worker);
     return NULL;
 }
 

@@ -21,12 +21,14 @@ static struct agent_refused_of *place_of(struct agent_refusals *refusals, const 
         if (last_ms(&set[i]) < last_ms(oldest)) oldest = &set[i];
     }
     if (oldest->total > 0) refusals->forgotten++;
+    for (int i = 0; i < AGENT_REFUSAL_COUNT; i++)
+        refusals->untold += oldest->untold[i].count;
     *oldest = (struct agent_refused_of){.ip = *ip};
     return oldest;
 }
 
 const struct agent_refused_of *agent_refusals_note(struct agent_refusals *refusals, const struct weir_ip *ip,
-                                                   struct agent_refused *refused, struct weir_view datagram)
+                                                   struct agent_refused *refused, struct weir_view datagram, bool told)
 {
     struct agent_refused_of *of = place_of(refusals, ip);
     refused->size = (uint32_t)datagram.size;
@@ -34,7 +36,30 @@ const struct agent_refused_of *agent_refusals_note(struct agent_refusals *refusa
     if (refused->excerpt > 0) memcpy(refused->head, datagram.data, refused->excerpt);
     of->last[of->total++ % AGENT_REFUSED_EXAMPLES] = *refused;
     of->by[refused->refusal]++;
+    if (told) return of;
+    struct agent_untold *untold = &of->untold[refused->refusal];
+    if (untold->count++ == 0) untold->first_ms = refused->at_ms;
+    untold->last_ms = refused->at_ms;
+    if (of->untold_since_ms == 0) of->untold_since_ms = refused->at_ms;
     return of;
+}
+
+struct agent_refused_of *agent_refusals_due(struct agent_refusals *refusals, int64_t before_ms, int64_t now_ms)
+{
+    struct agent_refused_of *due = NULL;
+    for (size_t i = 0; i < AGENT_REFUSALS_PLACES; i++) {
+        struct agent_refused_of *of = &refusals->places[i];
+        int64_t since_ms = of->untold_since_ms;
+        if (since_ms == 0 || (since_ms > before_ms && since_ms <= now_ms)) continue;
+        if (due == NULL || since_ms < due->untold_since_ms) due = of;
+    }
+    return due;
+}
+
+void agent_refused_tell(struct agent_refused_of *of)
+{
+    memset(of->untold, 0, sizeof of->untold);
+    of->untold_since_ms = 0;
 }
 
 const struct agent_refused *agent_refused_example(const struct agent_refused_of *of, uint32_t back)

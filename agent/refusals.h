@@ -1,6 +1,7 @@
 /**
  * What was refused of whom, and the last examples of it: for people who ask why. A table of fixed size that a thread
- * owns; when it is full, the address that was refused least recently gives way.
+ * owns; when it is full, the address that was refused least recently gives way. It also remembers what no batch tells of:
+ * refusals before anything was known of their source.
  */
 #ifndef WEIR_AGENT_REFUSALS_H
 #define WEIR_AGENT_REFUSALS_H
@@ -24,25 +25,41 @@ struct agent_refused {
     uint8_t head[AGENT_REFUSED_BYTES];
 };
 
+/** Refusals for one reason that no batch told of yet. */
+struct agent_untold {
+    uint64_t count;
+    int64_t first_ms;
+    int64_t last_ms;
+};
+
 struct agent_refused_of {
     struct weir_ip ip;
     uint64_t total; /* 0: a free place */
     uint64_t by[AGENT_REFUSAL_COUNT];
     struct agent_refused last[AGENT_REFUSED_EXAMPLES]; /* example n of all stands at n % AGENT_REFUSED_EXAMPLES */
+    int64_t untold_since_ms;                           /* 0: all was told */
+    struct agent_untold untold[AGENT_REFUSAL_COUNT];
 };
 
 /** Zero it to begin. */
 struct agent_refusals {
     struct agent_refused_of places[AGENT_REFUSALS_PLACES];
     uint64_t forgotten; /* addresses that gave way */
+    uint64_t untold;    /* refusals that were forgotten with them */
 };
 
 /**
- * Take note of a refusal; @refused->excerpt and head are filled in here, from @datagram. Returns all that is known of
- * the address, valid until the next note.
+ * Take note of a refusal; @refused->excerpt and head are filled in here, from @datagram. @told: its source was known, and
+ * a batch tells of it. Returns all that is known of the address, valid until the next note.
  */
 const struct agent_refused_of *agent_refusals_note(struct agent_refusals *refusals, const struct weir_ip *ip,
-                                                   struct agent_refused *refused, struct weir_view datagram);
+                                                   struct agent_refused *refused, struct weir_view datagram, bool told);
+
+/** The address that waits longest to be told of, if that is since @before_ms or longer, or in the future; else NULL. */
+struct agent_refused_of *agent_refusals_due(struct agent_refusals *refusals, int64_t before_ms, int64_t now_ms);
+
+/** It was told. */
+void agent_refused_tell(struct agent_refused_of *of);
 
 /** The last examples of an address, newest first: the one @back (0 ..) before the newest, or NULL. */
 const struct agent_refused *agent_refused_example(const struct agent_refused_of *of, uint32_t back);

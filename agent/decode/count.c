@@ -28,3 +28,11 @@ const char *agent_protocol_name(enum agent_protocol protocol)
                                                          "ipfix",    "sflow5",   "unknown"};
     return of[protocol];
 }
+
+enum weir_protocol agent_protocol_wire(enum agent_protocol protocol)
+{
+    static const enum weir_protocol of[AGENT_PROTOCOL_COUNT] = {WEIR_PROTOCOL_NETFLOW5, WEIR_PROTOCOL_NETFLOW7,
+                                                                WEIR_PROTOCOL_NETFLOW9, WEIR_PROTOCOL_IPFIX,
+                                                                WEIR_PROTOCOL_SFLOW5,   WEIR_PROTOCOL_UNKNOWN};
+    return of[protocol];
+}

@@ -48,6 +48,9 @@ enum agent_protocol {
 /** The name of a protocol as in metrics ("ipfix"). Static memory. */
 const char *agent_protocol_name(enum agent_protocol protocol);
 
+/** As batches say it. */
+enum weir_protocol agent_protocol_wire(enum agent_protocol protocol);
+
 enum agent_input_count {
 #define METRIC(id, kind, name, labels, help)     AGENT_INPUT_##id,
 #define METRIC_EACH(id, kind, name, label, help) AGENT_INPUT_##id,

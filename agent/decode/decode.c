@@ -47,11 +47,16 @@ fail:
     return rc;
 }
 
+void agent_decoder_forget(struct agent_decoder *decoder)
+{
+    while (!agent_link_empty(&decoder->exporters))
+        agent_exporter_forget(decoder, AGENT_LINKED(decoder->exporters.next, struct agent_exporter, by_age));
+}
+
 void agent_decoder_destroy(struct agent_decoder *decoder)
 {
     if (decoder == NULL) return;
-    while (!agent_link_empty(&decoder->exporters))
-        agent_exporter_forget(decoder, AGENT_LINKED(decoder->exporters.next, struct agent_exporter, by_age));
+    agent_decoder_forget(decoder);
     agent_plan_fini(&decoder->netflow5);
     agent_plan_fini(&decoder->netflow7);
     weir_free(decoder->specs);
@@ -93,6 +98,7 @@ enum agent_refusal agent_decode(struct agent_decoder *decoder, const struct agen
         protocol == AGENT_PROTOCOL_sflow5 ? 0 : peer->session; /* a sub-agent is one, whatever its port */
     agent_count(decoder, AGENT_INPUT_datagrams_netflow5 + protocol, 1);
     agent_count(decoder, AGENT_INPUT_datagram_bytes_netflow5 + protocol, datagram.size);
+    decoder->refused_known = false;
     enum agent_refusal refusal = decode_as(decoder, protocol, &peer->ip, datagram, received_ms);
     if (refusal != AGENT_REFUSAL_NONE) agent_count(decoder, agent_input_refused(protocol, refusal), 1);
     return refusal;
@@ -105,8 +111,10 @@ void agent_decoder_tick(struct agent_decoder *decoder, int64_t now_ms)
         for (struct agent_domain *domain = exporter->domains; domain != NULL; domain = domain->next)
             agent_domain_settle(decoder, domain, now_ms);
         agent_skew_take(exporter);
-        for (struct agent_domain *domain = exporter->domains; domain != NULL; domain = domain->next)
+        for (struct agent_domain *domain = exporter->domains; domain != NULL; domain = domain->next) {
             agent_domain_describe(domain);
+            agent_gather_report(decoder->gather, domain->stream);
+        }
     }
     agent_park_expire(decoder, now_ms);
     if (now_ms < decoder->next_expiry_ms) return;
@@ -136,16 +144,14 @@ void agent_decoder_socket_drops(struct agent_decoder *decoder, uint64_t datagram
     }
 }
 
+bool agent_decoder_refused_known(const struct agent_decoder *decoder)
+{
+    return decoder->refused_known;
+}
+
 const struct agent_decode_counts *agent_decoder_counts(const struct agent_decoder *decoder)
 {
     return &decoder->counts;
-}
-
-static enum weir_protocol wire_protocol(enum agent_protocol protocol)
-{
-    static const enum weir_protocol of[] = {WEIR_PROTOCOL_NETFLOW5, WEIR_PROTOCOL_NETFLOW7, WEIR_PROTOCOL_NETFLOW9,
-                                            WEIR_PROTOCOL_IPFIX,    WEIR_PROTOCOL_SFLOW5,   WEIR_PROTOCOL_UNKNOWN};
-    return of[protocol];
 }
 
 /** Add what another session of the same source did; what the latest of them said counts. */
@@ -162,7 +168,7 @@ static struct agent_exporter_stat *stat_of(struct agent_exporter_stat *stats, si
                                            const struct agent_domain *domain)
 {
     for (size_t i = 0; i < count; i++) {
-        if (stats[i].source.domain == domain->id && stats[i].protocol == wire_protocol(domain->protocol) &&
+        if (stats[i].source.domain == domain->id && stats[i].protocol == agent_protocol_wire(domain->protocol) &&
             weir_ip_equal(&stats[i].source.exporter, &domain->stream->source.exporter))
             return &stats[i];
     }
@@ -186,7 +192,7 @@ size_t agent_decoder_exporters(const struct agent_decoder *decoder, struct agent
             out[count - 1] = (struct agent_exporter_stat){
                 .source = domain->stream->source,
                 .sender = exporter->ip,
-                .protocol = wire_protocol(domain->protocol),
+                .protocol = agent_protocol_wire(domain->protocol),
                 .sampling_origin = domain->last.origin,
                 .sampling_one_in = domain->last.one_in,
                 .templates = domain->template_count,

@@ -107,7 +107,10 @@ struct agent_decoder;
 int agent_decoder_create(const struct agent_decoder_conf *conf, struct agent_gather *gather,
                          struct agent_decoder **ret);
 
-/** Detaches all streams: open batches are handed over, not lost. */
+/** Forget all exporters: open batches are handed over, and so is what was lost of them. */
+void agent_decoder_forget(struct agent_decoder *decoder);
+
+/** Forgets first. */
 void agent_decoder_destroy(struct agent_decoder *decoder);
 
 /**
@@ -115,10 +118,13 @@ void agent_decoder_destroy(struct agent_decoder *decoder);
  *
  * Returns AGENT_REFUSAL_NONE, or why the datagram or a part of it could not be used; what came before the bad part is
  * kept. Everything is counted (agent_decoder_counts), and refusals travel as loss.undecodable with the source's next
- * batch.
+ * batch, if the source was known.
  */
 enum agent_refusal agent_decode(struct agent_decoder *decoder, const struct agent_peer *peer, struct weir_view datagram,
                                 int64_t received_ms);
+
+/** Was the source of the last datagram known when it was refused, so that the source's next batch tells of it? */
+bool agent_decoder_refused_known(const struct agent_decoder *decoder);
 
 /** The protocol that a datagram or message begins like. */
 enum agent_protocol agent_protocol_of(struct weir_view datagram);
@@ -126,7 +132,10 @@ enum agent_protocol agent_protocol_of(struct weir_view datagram);
 /** The connection of @peer was closed: forget what it taught. */
 void agent_decoder_session_end(struct agent_decoder *decoder, const struct agent_peer *peer);
 
-/** Once a second or so: settles sequence gaps that nothing filled and lets go of data sets that waited too long. */
+/**
+ * Once a second or so: settles sequence gaps that nothing filled, lets go of data sets that waited too long, reports of
+ * exporters that send no flows.
+ */
 void agent_decoder_tick(struct agent_decoder *decoder, int64_t now_ms);
 
 /**

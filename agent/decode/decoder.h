@@ -126,6 +126,7 @@ struct agent_decoder {
     struct agent_gather *gather;
     struct agent_decode_counts counts;
     uint32_t session; /* of the datagram that is being decoded */
+    bool refused_known;
     uint64_t learned_version;
     int64_t next_expiry_ms;
 
@@ -179,6 +180,9 @@ void agent_domain_forget(struct agent_decoder *decoder, struct agent_domain *dom
 
 /** Add to the domain's losses: those that travel, those that are shown, those that are counted. */
 void agent_domain_lose(struct agent_decoder *decoder, struct agent_domain *domain, const struct weir_loss *loss);
+
+/** The datagram that is being decoded was refused, or a part of it. */
+void agent_domain_refuse(struct agent_decoder *decoder, struct agent_domain *domain);
 
 /** The count of the domain's datagrams begins anew: what is open in it is lost. */
 void agent_domain_restart(struct agent_decoder *decoder, struct agent_domain *domain);

@@ -164,6 +164,12 @@ void agent_domain_lose(struct agent_decoder *decoder, struct agent_domain *domai
     agent_gather_lose(domain->stream, loss);
 }
 
+void agent_domain_refuse(struct agent_decoder *decoder, struct agent_domain *domain)
+{
+    decoder->refused_known = true;
+    agent_domain_lose(decoder, domain, &(struct weir_loss){.undecodable = 1});
+}
+
 /** Records in @units: v9 numbers datagrams, each of which held so many records on average. */
 static uint64_t records_of(const struct agent_domain *domain, uint64_t units)
 {
@@ -195,6 +201,7 @@ static void hand_totals(const struct agent_domain *from, struct agent_domain *to
 
 void agent_domain_forget(struct agent_decoder *decoder, struct agent_domain *domain)
 {
+    agent_domain_describe(domain);
     for (int bucket = 0; bucket < AGENT_TEMPLATE_BUCKETS; bucket++) {
         while (domain->templates[bucket] != NULL)
             agent_template_forget(decoder, domain->templates[bucket]);
@@ -289,7 +296,9 @@ void agent_domain_describe(struct agent_domain *domain)
         health.templates += each->template_count;
         health.waiting += each->parked_count;
     }
-    agent_gather_describe(domain->stream, &health);
+    agent_gather_describe(
+        domain->stream, &health,
+        &(struct agent_gather_note){agent_protocol_wire(domain->protocol), domain->heard_ms, domain->export_ms});
 }
 
 void agent_domain_settle(struct agent_decoder *decoder, struct agent_domain *domain, int64_t now_ms)

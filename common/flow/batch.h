@@ -31,6 +31,11 @@ static inline void weir_loss_add(struct weir_loss *to, const struct weir_loss *m
     to->socket_drops += more->socket_drops;
 }
 
+static inline bool weir_loss_any(const struct weir_loss *loss)
+{
+    return (loss->sequence_lost | loss->template_missing | loss->undecodable | loss->socket_drops) != 0;
+}
+
 /** What an agent knew of a source when it closed the batch: for people, nothing is counted by it. */
 struct weir_health {
     uint32_t templates; /* known now */

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from netflow import ipfix, ipfix_template
+from netflow import Netflow5, ipfix, ipfix_template
 from river import River, wait_for
 
 
@@ -49,3 +49,44 @@ def test_templates_sampling_and_the_clock_of_an_exporter_are_shown(river):
     assert (table["templates"], table["sampling_origin"]) == ("2", "record") and int(table["clock_skew_ms"]) >= 88_000
     text = river.weir("exporters", "-t", "1h", "exporter 127.0.9.1").stdout
     assert "TEMPLATES" in text and "CLOCK_SKEW" in text, text
+
+
+def rows_of(river, address):
+    return river.ask("exporters", "-t", "1h", f"exporter {address}")["rows"]
+
+
+def test_an_exporter_that_sends_nothing_to_count_is_listed_too(river):
+    record = struct.pack(">I", 1) * 4
+    send_from(river, "127.0.9.2", [ipfix(n, (300, record)) for n in range(6)])  # nobody ever says what 300 is
+    (row,) = wait_for("the exporter without templates", lambda: rows_of(river, "127.0.9.2"), every_s=0.5)
+    assert (row["protocol"], row["domain"], row["flows"], row["templates"], row["sets_waiting"]) == ("ipfix", 7, 0, 0, 6)
+    assert row["lost_templates"] == 0, "they may still be decoded"
+    assert "last_flows" not in row and "sampling" not in row
+
+    send_from(river, "127.0.9.3", [b"\xde\xad\xbe\xef" * 40] * 3)  # no protocol of ours
+    (row,) = wait_for("the sender of garbage", lambda: rows_of(river, "127.0.9.3"), every_s=0.5)
+    assert (row["protocol"], row["domain"], row["flows"], row["lost_undecodable"]) == ("unknown", 0, 0, 3)
+
+    exporter = Netflow5()
+    send_from(river, "127.0.9.4", [exporter.datagram(30)[:-10] for _ in range(4)])
+    (row,) = wait_for("the exporter whose datagrams are cut", lambda: rows_of(river, "127.0.9.4"), every_s=0.5)
+    assert (row["protocol"], row["flows"], row["lost_undecodable"]) == ("netflow5", 4 * 29, 4)
+
+    answer = river.ask("top", "-g", "exporter", "-t", "1h", "exporter 127.0.9.2 or exporter 127.0.9.3")
+    assert answer["rows"] == [] and answer["meta"]["lost"]["undecodable"] == 3
+    assert not answer["meta"]["sampling_unknown"]
+
+
+def test_what_was_lost_is_told_when_the_agent_stops(tmp_path):
+    with River(tmp_path, aggregators=1) as river:
+        send_from(river, "127.0.9.5", [ipfix(n, (300, b"1234")) for n in range(3)] + [b"garbage"])
+        river.agent1.counts("weir_agent_datagrams_total", 4)
+        assert river.agent1.stop() == 0
+        river.agent1.start()  # what it left in the spool
+
+        def told():
+            rows = rows_of(river, "127.0.9.5")
+            return rows if len(rows) == 2 else None
+
+        rows = wait_for("what was lost", told, every_s=0.5)
+        assert {row["protocol"]: (row["lost_templates"], row["lost_undecodable"]) for row in rows} == {"ipfix": (3, 0), "unknown": (0, 1)}

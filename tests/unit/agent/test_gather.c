@@ -92,10 +92,11 @@ static void a_batch_says_what_was_said_of_its_source_last(void **state)
 {
     (void)state;
     struct fixture f;
+    const struct agent_gather_note heard = {WEIR_PROTOCOL_IPFIX, 1000, 900};
     init(&f, AGENT_GATHER_DEFAULTS);
     assert_true(add(&f, f.stream, 1));
-    agent_gather_describe(f.stream, &(struct weir_health){.templates = 3, .has_skew = true, .skew_ms = -5});
-    agent_gather_describe(f.stream, &(struct weir_health){.templates = 4, .waiting = 2});
+    agent_gather_describe(f.stream, &(struct weir_health){.templates = 3, .has_skew = true, .skew_ms = -5}, &heard);
+    agent_gather_describe(f.stream, &(struct weir_health){.templates = 4, .waiting = 2}, &heard);
     agent_gather_flush(f.gather);
     assert_int_equal(f.kept.last->health.templates, 4);
     assert_int_equal(f.kept.last->health.waiting, 2);
@@ -149,6 +150,86 @@ static void a_refused_batch_is_counted_and_its_losses_travel_with_the_next(void 
     assert_true(add(&f, f.stream, 5));
     agent_gather_flush(f.gather);
     assert_int_equal(f.kept.last->loss.sequence_lost, 0);
+    fini(&f);
+}
+
+/** Look at a stream that was heard last at @heard_ms, at a time; returns the batches that the sink has then. */
+static int report_at(struct fixture *f, int64_t now_mono_ms, int64_t heard_ms)
+{
+    agent_gather_tick(f->gather, now_mono_ms);
+    agent_gather_describe(f->stream, &(struct weir_health){.waiting = 6},
+                          &(struct agent_gather_note){WEIR_PROTOCOL_IPFIX, heard_ms, heard_ms - 7});
+    agent_gather_report(f->gather, f->stream);
+    return f->kept.taken;
+}
+
+static void a_source_without_flows_is_reported_when_something_is_new_but_not_at_every_look(void **state)
+{
+    (void)state;
+    struct fixture f;
+    init(&f, AGENT_GATHER_DEFAULTS);
+    agent_gather_lose(f.stream, &(struct weir_loss){.template_missing = 3});
+    assert_int_equal(report_at(&f, 4999, 70000), 0);
+    agent_gather_lose(f.stream, &(struct weir_loss){.undecodable = 1});
+    assert_int_equal(report_at(&f, 5000, 70001), 1);
+    assert_int_equal(f.kept.last->count, 0);
+    assert_int_equal(f.kept.last->source.domain, 7);
+    assert_int_equal(f.kept.last->protocol, WEIR_PROTOCOL_IPFIX);
+    assert_int_equal(f.kept.last->first_received_ms, 70001);
+    assert_int_equal(f.kept.last->last_received_ms, 70001);
+    assert_int_equal(f.kept.last->last_export_ms, 69994);
+    assert_int_equal(f.kept.last->loss.template_missing, 3);
+    assert_int_equal(f.kept.last->loss.undecodable, 1);
+    assert_int_equal(f.kept.last->health.waiting, 6);
+    assert_int_equal(report_at(&f, 20000, 70001), 1); /* nothing is new */
+    assert_int_equal(report_at(&f, 20001, 70002), 2); /* it was heard */
+    assert_false(weir_loss_any(&f.kept.last->loss));
+    agent_gather_lose(f.stream, &(struct weir_loss){.sequence_lost = 1});
+    assert_int_equal(report_at(&f, 25000, 70003), 2);
+    assert_int_equal(report_at(&f, 25001, 70003), 3);
+    assert_int_equal(agent_gather_counted(f.gather)->reports, 3);
+    fini(&f);
+    assert_int_equal(f.kept.taken, 3);
+}
+
+static void a_source_with_flows_needs_no_report(void **state)
+{
+    (void)state;
+    struct fixture f;
+    init(&f, AGENT_GATHER_DEFAULTS);
+    agent_gather_tick(f.gather, 9000);
+    assert_true(add(&f, f.stream, 1)); /* received at 1000 */
+    agent_gather_lose(f.stream, &(struct weir_loss){.sequence_lost = 1});
+    agent_gather_report(f.gather, f.stream);
+    assert_int_equal(f.kept.taken, 0);
+    assert_int_equal(report_at(&f, 9200, 1000), 1);
+    assert_int_equal(f.kept.last->loss.sequence_lost, 1);
+    assert_int_equal(report_at(&f, 99000, 1000), 1);
+    fini(&f);
+}
+
+static void a_report_that_finds_no_room_is_made_again_and_nothing_is_forgotten(void **state)
+{
+    (void)state;
+    struct fixture f;
+    init(&f, AGENT_GATHER_DEFAULTS);
+    f.kept.refuses = true;
+    agent_gather_lose(f.stream, &(struct weir_loss){.sequence_lost = 2});
+    assert_int_equal(report_at(&f, 5000, 70000), 0);
+    const struct weir_loss loss = {.undecodable = 4};
+    const struct agent_gather_note heard = {WEIR_PROTOCOL_UNKNOWN, 80000, 0};
+    assert_false(agent_gather_report_of(f.gather, &here, &heard, &loss));
+    f.kept.refuses = false;
+    agent_gather_lose(f.stream, &(struct weir_loss){.sequence_lost = 3});
+    assert_int_equal(report_at(&f, 9999, 70000), 0);
+    assert_int_equal(report_at(&f, 10000, 70000), 1);
+    assert_int_equal(f.kept.last->loss.sequence_lost, 5);
+    assert_true(agent_gather_report_of(f.gather, &here, &heard, &loss));
+    assert_int_equal(f.kept.last->loss.undecodable, 4);
+    assert_int_equal(f.kept.last->last_received_ms, 80000);
+    agent_gather_lose(f.stream, &(struct weir_loss){.socket_drops = 9});
+    agent_gather_detach(f.gather, &f.stream); /* at once: there is no later */
+    assert_int_equal(f.kept.last->loss.socket_drops, 9);
     fini(&f);
 }
 
@@ -244,6 +325,9 @@ int main(void)
         cmocka_unit_test(a_batch_says_what_was_said_of_its_source_last),
         cmocka_unit_test(a_batch_that_lingered_is_closed_and_the_next_deadline_told),
         cmocka_unit_test(a_refused_batch_is_counted_and_its_losses_travel_with_the_next),
+        cmocka_unit_test(a_source_without_flows_is_reported_when_something_is_new_but_not_at_every_look),
+        cmocka_unit_test(a_source_with_flows_needs_no_report),
+        cmocka_unit_test(a_report_that_finds_no_room_is_made_again_and_nothing_is_forgotten),
         cmocka_unit_test(a_stream_that_goes_away_hands_its_batch_over),
         cmocka_unit_test(a_thousand_sources_stay_inside_the_memory_they_were_given),
         cmocka_unit_test(more_streams_than_allowed_are_refused),

@@ -27,6 +27,8 @@ struct sums {
     _Atomic uint64_t flows;
     _Atomic uint64_t packets;
     _Atomic uint64_t bytes;
+    _Atomic uint64_t undecodable;
+    _Atomic uint64_t reports;
     struct agent_listener *listener;
 };
 
@@ -37,6 +39,8 @@ static int add_up(void *ctx, struct weir_batch **batch_p)
     atomic_fetch_add(&sums->flows, totals.flows);
     atomic_fetch_add(&sums->packets, totals.packets);
     atomic_fetch_add(&sums->bytes, totals.bytes);
+    atomic_fetch_add(&sums->undecodable, (*batch_p)->loss.undecodable);
+    atomic_fetch_add(&sums->reports, (*batch_p)->count == 0);
     agent_pool_give(agent_listener_pool(sums->listener), batch_p);
     return 0;
 }
@@ -179,6 +183,11 @@ static void refused_datagrams_and_exporters_are_counted_and_the_rest_goes_on(voi
     await(&f, AGENT_INPUT_refused_netflow5_short, 1);
     await(&f, AGENT_INPUT_refused_unknown_short, 1);
     await(&f, AGENT_INPUT_flows_netflow5, sent.flows);
+    agent_listener_stop(f.listener); /* what waited to be reported is */
+    assert_int_equal(f.sums.undecodable, 3);
+    assert_int_equal(f.sums.reports, 2); /* of the friend, and of whom the list does not name */
+    assert_int_equal(weir_metrics_get(&f.metrics, AGENT_INPUT_reports), 2);
+    assert_int_equal(weir_metrics_get(&f.metrics, AGENT_INPUT_refusals_untold), 0);
     fini(&f);
 }
 

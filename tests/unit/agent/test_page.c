@@ -16,7 +16,7 @@ static void note(struct agent_refusals *refusals, uint32_t number, enum agent_re
 {
     struct agent_refused refused = {.at_ms = at_ms, .refusal = refusal, .protocol = AGENT_PROTOCOL_ipfix, .port = 4000};
     struct weir_ip ip = ip_of(number);
-    agent_refusals_note(refusals, &ip, &refused, weir_view_text(datagram));
+    agent_refusals_note(refusals, &ip, &refused, weir_view_text(datagram), false);
 }
 
 static const struct agent_refused_of *find(const struct agent_refusals *refusals, uint32_t number)
@@ -65,6 +65,39 @@ static void many_senders_push_out_those_refused_longest_ago(void **state)
     for (int i = 0; i < AGENT_REFUSALS_PLACES; i++)
         kept += refusals->places[i].total > 0;
     assert_int_equal(kept + refusals->forgotten, MANY + 1);
+
+    uint64_t untold = 0;
+    for (int i = 0; i < AGENT_REFUSALS_PLACES; i++)
+        untold += refusals->places[i].untold[AGENT_REFUSAL_version].count;
+    assert_int_equal(untold + refusals->untold, 2 * MANY);
+    weir_free(refusals);
+}
+
+static void who_waits_longest_is_told_of_first_and_once(void **state)
+{
+    (void)state;
+    struct agent_refusals *refusals = weir_calloc(1, sizeof *refusals);
+    assert_null(agent_refusals_due(refusals, 900, 1000));
+    note(refusals, 1, AGENT_REFUSAL_short, 1000, "x");
+    note(refusals, 2, AGENT_REFUSAL_version, 1001, "x");
+    note(refusals, 1, AGENT_REFUSAL_short, 1002, "x");
+    note(refusals, 1, AGENT_REFUSAL_NONE, 1003, "x");
+    assert_null(agent_refusals_due(refusals, 999, 2000));
+    struct agent_refused_of *of = agent_refusals_due(refusals, 1001, 2000);
+    assert_ptr_equal(of, find(refusals, 1));
+    assert_int_equal(of->untold[AGENT_REFUSAL_short].count, 2);
+    assert_int_equal(of->untold[AGENT_REFUSAL_short].first_ms, 1000);
+    assert_int_equal(of->untold[AGENT_REFUSAL_short].last_ms, 1002);
+    assert_int_equal(of->untold[AGENT_REFUSAL_NONE].count, 1);
+    agent_refused_tell(of);
+    assert_ptr_equal(agent_refusals_due(refusals, 1001, 2000), find(refusals, 2));
+    agent_refused_tell(agent_refusals_due(refusals, 1001, 2000));
+    assert_null(agent_refusals_due(refusals, 1001, 2000));
+    assert_int_equal(find(refusals, 1)->total, 3); /* for the page */
+
+    /* The clock was put back: nobody waits for it to come there again. */
+    note(refusals, 3, AGENT_REFUSAL_short, 9000, "x");
+    assert_ptr_equal(agent_refusals_due(refusals, 1500, 2000), find(refusals, 3));
     weir_free(refusals);
 }
 
@@ -104,6 +137,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_last_examples_of_an_address_are_kept_and_all_are_counted),
         cmocka_unit_test(many_senders_push_out_those_refused_longest_ago),
+        cmocka_unit_test(who_waits_longest_is_told_of_first_and_once),
         cmocka_unit_test(the_page_shows_exporters_and_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
