@@ -19,21 +19,16 @@ void agg_addresses_fini(struct agg_addresses *addresses)
 
 /* --- looking up --- */
 
-static inline uint64_t multiplier_of(const struct agg_addresses *addresses)
-{
-    return addresses->seed * 0x9e3779b97f4a7c15ull | 1;
-}
-
 static inline uint64_t hash_v4(const struct agg_addresses *addresses, uint32_t address)
 {
-    return (address + 1ull) * (multiplier_of(addresses) ^ 0x5851f42d4c957f2cull);
+    return (address + 1ull) * agg_addresses_multiplier(addresses);
 }
 
 static inline uint64_t hash_v6(const struct agg_addresses *addresses, const struct weir_ip *ip)
 {
     unsigned __int128 product = (unsigned __int128)(weir_load_u64le(ip->bytes) ^ addresses->seed) *
                                 (weir_load_u64le(ip->bytes + 8) ^ 0xe7037ed1a0b428dbull);
-    return ((uint64_t)product ^ (uint64_t)(product >> 64)) * multiplier_of(addresses);
+    return ((uint64_t)product ^ (uint64_t)(product >> 64)) * agg_addresses_multiplier(addresses);
 }
 
 static inline uint32_t v4_of(const struct weir_ip *ip)

@@ -31,6 +31,12 @@ struct agg_addresses {
     uint32_t ranked;
 };
 
+/** An odd number that nobody outside knows: the product's high bits are a hash. */
+static inline uint64_t agg_addresses_multiplier(const struct agg_addresses *addresses)
+{
+    return (addresses->seed * 0x9e3779b97f4a7c15ull ^ 0x5851f42d4c957f2cull) | 1;
+}
+
 void agg_addresses_fini(struct agg_addresses *addresses);
 
 /** Have room for @more addresses that are new. WEIR_ENOMEM, also when there are too many for their ids. */

@@ -4,6 +4,7 @@
 #include "common/base/mem.h"
 
 #include <assert.h>
+#include <string.h>
 
 enum { BLOCK_BYTES = 4 << 20, BLOCK_SEGMENTS = BLOCK_BYTES / AGG_SEGMENT_BYTES };
 
@@ -62,6 +63,7 @@ void agg_list_grow(struct agg_list *list, struct agg_pool *pool)
     else
         list->last->next = segment;
     list->last = segment;
+    list->segments++;
 }
 
 void agg_list_clear(struct agg_list *list, struct agg_pool *pool)
@@ -74,4 +76,26 @@ void agg_list_clear(struct agg_list *list, struct agg_pool *pool)
         pool->free_count++;
     }
     *list = (struct agg_list){0};
+}
+
+void agg_list_move(struct agg_list *from, struct agg_list *to, struct agg_pool *pool, size_t size)
+{
+    if (from->count == 0) return;
+    if (to->first == NULL) {
+        *to = *from;
+        *from = (struct agg_list){0};
+        return;
+    }
+    if (from->segments == 1) {
+        for (size_t at = 0; at < from->first->bytes; at += size)
+            memcpy(agg_list_append(to, pool, size), from->first->data + at, size);
+        agg_list_clear(from, pool);
+        return;
+    }
+    to->last->next = from->first;
+    to->last = from->last;
+    to->count += from->count;
+    to->segments += from->segments;
+    to->sorted = false;
+    *from = (struct agg_list){0};
 }

@@ -27,6 +27,11 @@ struct agg_wide_sum {
     struct weir_counts counts;
 };
 
+static inline size_t agg_sum_size(bool wide)
+{
+    return wide ? sizeof(struct agg_wide_sum) : sizeof(struct agg_sum);
+}
+
 /** The key of a sum of either kind. */
 static inline uint64_t agg_key_of(const void *sum)
 {
@@ -78,7 +83,8 @@ struct agg_list {
     struct agg_segment *first;
     struct agg_segment *last;
     size_t count; /* of sums */
-    bool sorted;  /* by address, keys that are the same added up where their sums fit */
+    size_t segments;
+    bool sorted; /* by the first address, and added up (roll_sort.h) */
 };
 
 /** Sums of @size bytes that fit into a segment. */
@@ -99,6 +105,12 @@ void agg_list_grow(struct agg_list *list, struct agg_pool *pool);
 
 /** Give all segments back. */
 void agg_list_clear(struct agg_list *list, struct agg_pool *pool);
+
+/**
+ * Append all sums of @from to @to, which takes its segments over, or copies what fills less than one. At most
+ * one segment must be free.
+ */
+void agg_list_move(struct agg_list *from, struct agg_list *to, struct agg_pool *pool, size_t size);
 
 /** Room for one sum of @size bytes at the end. There must be a segment free if the last one is full. */
 static inline void *agg_list_append(struct agg_list *list, struct agg_pool *pool, size_t size)

@@ -102,8 +102,8 @@ static void measure(struct agg_roll *roll, enum agg_tier which)
     for (uint32_t i = 0; i < tier->cell_count; i++) {
         for (int kind = 0; kind < AGG_KINDS; kind++) {
             for (int width = 0; width < AGG_WIDTHS; width++) {
-                const struct agg_list nothing = {0}, *list = &tier->cells[i].list[kind][width];
-                segments += agg_list_needs(&nothing, list->count, agg_sum_size(width));
+                const struct agg_list *list = &tier->cells[i].list[kind][width];
+                segments += list->segments;
                 if (list->count > longest) longest = list->count;
             }
         }
@@ -130,10 +130,9 @@ int agg_roll_compact(struct agg_roll *roll, enum agg_tier which)
     int rc = agg_addresses_rank(&roll->addresses);
     for (uint32_t i = 0; i < tier->cell_count; i++) {
         for (int kind = 0; kind < AGG_KINDS; kind++) {
-            enum agg_key_kind keys = kind == AGG_KIND_PAIR ? AGG_KEY_TWO_ADDRESSES : AGG_KEY_ONE_ADDRESS;
             for (int width = 0; rc == 0 && width < AGG_WIDTHS; width++)
-                rc = agg_sort(&roll->sorter, &roll->addresses, keys, width == AGG_WIDE,
-                              &tier->cells[i].list[kind][width], &roll->pool);
+                rc = agg_sort(&roll->sorter, &roll->addresses, width == AGG_WIDE, &tier->cells[i].list[kind][width],
+                              &roll->pool);
         }
     }
     measure(roll, which);
@@ -491,37 +490,16 @@ int agg_roll_add(struct agg_roll *roll, const struct agg_roll_batch *of)
 
 /* --- from minutes to hours --- */
 
-/** The hour of every minute's cell, and segments for its sums. */
-static int prepare_fold(struct agg_roll *roll)
+int agg_roll_prepare_fold(struct agg_roll *roll)
 {
     struct agg_roll_tier *minutes = &roll->tier[AGG_TIER_1M], *hours = &roll->tier[AGG_TIER_1H];
-    roll->step++;
     for (uint32_t i = 0; i < minutes->cell_count; i++) {
-        const struct agg_cell *minute = &minutes->cells[i];
         uint32_t at;
-        int rc = cell_of(hours, minute->shard, minute->window / 60, &at);
+        int rc = cell_of(hours, minutes->cells[i].shard, minutes->cells[i].window / 60, &at);
         if (rc < 0) return rc;
-        struct agg_cell *hour = &hours->cells[at];
-        (void)begin_step(hour, roll->step);
-        for (int kind = 0; kind < AGG_KINDS; kind++) {
-            for (int width = 0; width < AGG_WIDTHS; width++)
-                hour->coming[kind][width] += minute->list[kind][width].count;
-        }
     }
-    size_t needs = 0;
-    for (uint32_t i = 0; i < hours->cell_count; i++) {
-        if (hours->cells[i].step == roll->step) needs += needs_of(roll, AGG_TIER_1H, &hours->cells[i]);
-    }
-    int rc = agg_pool_reserve(&roll->pool, needs);
+    int rc = agg_pool_reserve(&roll->pool, (size_t)minutes->cell_count * AGG_KINDS * AGG_WIDTHS);
     return rc < 0 ? rc : weir_table_reserve(&hours->sources, hours->sources.count + minutes->sources.count);
-}
-
-static void fold_list(struct agg_roll *roll, const struct agg_list *from, struct agg_list *to, size_t size)
-{
-    for (const struct agg_segment *segment = from->first; segment != NULL; segment = segment->next) {
-        for (size_t at = 0; at < segment->bytes; at += size)
-            memcpy(agg_list_append(to, &roll->pool, size), segment->data + at, size);
-    }
 }
 
 static void fold_sources(const struct weir_table *from, struct agg_roll_tier *to)
@@ -536,23 +514,20 @@ static void fold_sources(const struct weir_table *from, struct agg_roll_tier *to
     }
 }
 
-int agg_roll_fold(struct agg_roll *roll)
+void agg_roll_fold(struct agg_roll *roll)
 {
     struct agg_roll_tier *minutes = &roll->tier[AGG_TIER_1M], *hours = &roll->tier[AGG_TIER_1H];
-    int rc = agg_roll_compact(roll, AGG_TIER_1M); /* fewer to fold, and they are to be written sorted */
-    if (rc == 0) rc = prepare_fold(roll);
-    if (rc < 0) return rc;
     fold_sources(&minutes->sources, hours);
     for (uint32_t i = 0; i < minutes->cell_count; i++) {
-        const struct agg_cell *minute = &minutes->cells[i];
+        struct agg_cell *minute = &minutes->cells[i];
         uint32_t at = 0;
         (void)cell_of(hours, minute->shard, minute->window / 60, &at); /* it is there */
         struct agg_cell *hour = &hours->cells[at];
         for (int kind = 0; kind < AGG_KINDS; kind++) {
             for (int width = 0; width < AGG_WIDTHS; width++)
-                fold_list(roll, &minute->list[kind][width], &hour->list[kind][width], agg_sum_size(width));
+                agg_list_move(&minute->list[kind][width], &hour->list[kind][width], &roll->pool, agg_sum_size(width));
         }
     }
+    agg_roll_clear(roll, AGG_TIER_1M);
     measure(roll, AGG_TIER_1H);
-    return 0;
 }

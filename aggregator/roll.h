@@ -52,10 +52,13 @@ void agg_roll_destroy(struct agg_roll *roll);
 /** Add a batch to the minutes. WEIR_ENOMEM: nothing of it was added. */
 int agg_roll_add(struct agg_roll *roll, const struct agg_roll_batch *batch);
 
-/** Add the minutes to the hours; they stay. Once between two agg_roll_clear of the minutes. WEIR_ENOMEM: nothing added. */
-int agg_roll_fold(struct agg_roll *roll);
+/** Have the memory that folding takes. WEIR_ENOMEM. */
+int agg_roll_prepare_fold(struct agg_roll *roll);
 
-/** Sort a tier by address and add up what has one key, which may take less memory then. WEIR_ENOMEM: not all of it. */
+/** Move the minutes into the hours: none are left. After agg_roll_prepare_fold of the same ones. */
+void agg_roll_fold(struct agg_roll *roll);
+
+/** Sort a tier by its first addresses and add up what has one key: it may take less memory then. WEIR_ENOMEM: not all. */
 int agg_roll_compact(struct agg_roll *roll, enum agg_tier tier);
 
 /** Sums held by a tier: none when there is nothing to write. The rows they make may be twice as many. */

@@ -23,11 +23,6 @@ enum agg_kind {
 /** Lists of a kind: of struct agg_sum, and of struct agg_wide_sum. */
 enum { AGG_PLAIN, AGG_WIDE, AGG_WIDTHS };
 
-static inline size_t agg_sum_size(int width)
-{
-    return width == AGG_PLAIN ? sizeof(struct agg_sum) : sizeof(struct agg_wide_sum);
-}
-
 /** Of one shard and window. */
 struct agg_cell {
     uint32_t shard;

@@ -284,7 +284,7 @@ static inline int put_pairs_sparsely(struct agg_roll *roll, const struct agg_lis
     int rc = agg_pool_reserve(&roll->pool, agg_list_needs(&nothing, pairs->count, agg_sum_size(wide)));
     if (rc < 0) return rc;
     put_pairs(roll, pairs, wide, false);
-    rc = agg_sort(&roll->sorter, &roll->addresses, AGG_KEY_ONE_ADDRESS, wide, destinations, &roll->pool);
+    rc = agg_sort(&roll->sorter, &roll->addresses, wide, destinations, &roll->pool);
     if (rc == 0) put_destinations(roll, wide);
     agg_list_clear(destinations, &roll->pool);
     return rc;

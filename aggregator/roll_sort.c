@@ -9,32 +9,30 @@
 enum {
     RUN_MOST = 1 << 24, /* sums: a longer list is sorted in parts, since a place in a bucket has 24 bits */
     PLACE_BITS = 24,
-    KEY_BITS = 64 - PLACE_BITS, /* of what tells sums of one bucket apart */
     BUCKET_BITS_MOST = 10,
-    BUCKET_SUMS = 8192, /* on average: they stay in the second cache */
+    BUCKET_SUMS = 4096, /* on average: they stay in the second cache */
     DIGIT_BITS = 9,
     DIGIT = 1 << DIGIT_BITS,
     FEW = 48 /* sums: insertion sort beats counting */
 };
 
-_Static_assert(2 * (int)AGG_ADDRESS_BITS - BUCKET_BITS_MOST <= KEY_BITS, "a key fits beside a place");
-
 void agg_sorter_fini(struct agg_sorter *sorter)
 {
-    weir_free(sorter->keys);
-    weir_free(sorter->spare);
+    weir_free(sorter->ranks);
     weir_free(sorter->sums);
+    weir_free(sorter->slots);
+    weir_free(sorter->keys);
     *sorter = (struct agg_sorter){0};
 }
 
-static int reserve(struct agg_sorter *sorter, size_t count, size_t bytes)
+/** Memory for a run of @count sums, @bytes in all. */
+static int reserve_run(struct agg_sorter *sorter, size_t count, size_t bytes)
 {
     if (count <= sorter->room && bytes <= sorter->sum_bytes) return 0;
     agg_sorter_fini(sorter);
-    sorter->keys = weir_aligned_alloc(64, count * sizeof *sorter->keys);
-    sorter->spare = weir_aligned_alloc(64, count * sizeof *sorter->spare);
+    sorter->ranks = weir_aligned_alloc(64, count * sizeof *sorter->ranks);
     sorter->sums = weir_aligned_alloc(64, bytes);
-    if (sorter->keys != NULL && sorter->spare != NULL && sorter->sums != NULL) {
+    if (sorter->ranks != NULL && sorter->sums != NULL) {
         sorter->room = count;
         sorter->sum_bytes = bytes;
         return 0;
@@ -43,11 +41,26 @@ static int reserve(struct agg_sorter *sorter, size_t count, size_t bytes)
     return WEIR_ENOMEM;
 }
 
-/** A key with ranks in place of ids, which lies in the order of addresses. */
-static inline uint64_t rank_key(const struct agg_addresses *addresses, enum agg_key_kind kind, uint64_t key)
+/** Slots for a bucket of @count sums: a power of two, at most half of them taken. */
+static size_t slots_for(size_t count)
 {
-    uint64_t upper = addresses->rank[agg_key_upper(key)], lower = agg_key_lower(key);
-    return upper << AGG_ADDRESS_BITS | (kind == AGG_KEY_TWO_ADDRESSES ? addresses->rank[lower] : lower);
+    size_t slots = 16;
+    while (slots < 2 * count)
+        slots *= 2;
+    return slots;
+}
+
+/** Memory for buckets of @count sums. */
+static int reserve_bucket(struct agg_sorter *sorter, size_t count)
+{
+    if (count <= sorter->bucket_room) return 0;
+    size_t room = count + count / 4;
+    weir_free(sorter->slots);
+    weir_free(sorter->keys);
+    sorter->slots = weir_aligned_alloc(64, slots_for(room) * sizeof *sorter->slots);
+    sorter->keys = weir_aligned_alloc(64, 2 * room * sizeof *sorter->keys);
+    sorter->bucket_room = sorter->slots == NULL || sorter->keys == NULL ? 0 : room;
+    return sorter->bucket_room == 0 ? WEIR_ENOMEM : 0;
 }
 
 /** Bits of the numbers below @count. */
@@ -99,24 +112,15 @@ static uint64_t *sort_bucket(uint64_t *from, uint64_t *to, size_t count)
     return from;
 }
 
-/** Writes sums back into the segments that they came from, which are enough; the same key after each other adds up. */
-struct writer {
-    struct agg_segment *segment;
-    void *last; /* sum written */
-    uint64_t last_key;
-    size_t count;
-};
-
-/** Add @more to the sum written last, if it fits. */
-static inline bool add_up(struct writer *writer, const void *sum, bool wide)
+/** Add @more to @to, of the same key, if it fits. */
+static inline bool add_up(void *to_sum, const void *more_sum, bool wide)
 {
     if (wide) {
-        const struct agg_wide_sum *more = sum;
-        weir_counts_add(&((struct agg_wide_sum *)writer->last)->counts, &more->counts);
+        weir_counts_add(&((struct agg_wide_sum *)to_sum)->counts, &((const struct agg_wide_sum *)more_sum)->counts);
         return true;
     }
-    const struct agg_sum *more = sum;
-    struct agg_sum *to = writer->last;
+    struct agg_sum *to = to_sum;
+    const struct agg_sum *more = more_sum;
     uint32_t bytes, flows;
     uint64_t packets = more->key_packets & AGG_PACKETS_MOST;
     if ((to->key_packets & AGG_PACKETS_MOST) + packets > AGG_PACKETS_MOST) return false;
@@ -128,25 +132,64 @@ static inline bool add_up(struct writer *writer, const void *sum, bool wide)
     return true;
 }
 
-static inline __attribute__((always_inline)) void write_sum(struct writer *writer, const void *sum, uint64_t key,
+/** Give a sum another number in the upper half of its key. */
+static inline void set_upper(void *sum, uint32_t upper)
+{
+    enum { LOWER_BITS = AGG_ADDRESS_BITS + AGG_PACKETS_BITS };
+    uint64_t first;
+    memcpy(&first, sum, sizeof first);
+    first = (first & ((1ull << LOWER_BITS) - 1)) | (uint64_t)upper << LOWER_BITS;
+    memcpy(sum, &first, sizeof first);
+}
+
+/**
+ * Add up what has one key among the @count sums of a bucket, in their place; returns how many are left. A sum that is
+ * full stays, and the next one of its key takes over.
+ */
+static inline __attribute__((always_inline)) uint32_t add_up_bucket(struct agg_sorter *sorter, uint64_t multiplier,
+                                                                    bool wide, uint8_t *sums, uint32_t count)
+{
+    size_t size = agg_sum_size(wide), slots = slots_for(count), left = 0;
+    uint32_t shift = 64 - (uint32_t)__builtin_ctzll(slots);
+    memset(sorter->slots, 0, slots * sizeof *sorter->slots);
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *sum = sums + i * size;
+        uint64_t key = agg_key_of(sum);
+        size_t at = key * multiplier >> shift;
+        uint32_t known;
+        while ((known = sorter->slots[at]) != 0 && agg_key_of(sums + (known - 1) * size) != key)
+            at = (at + 1) & (slots - 1);
+        if (known != 0 && add_up(sums + (known - 1) * size, sum, wide)) continue;
+        memcpy(sums + left * size, sum, size);
+        sorter->slots[at] = (uint32_t)++left;
+    }
+    return (uint32_t)left;
+}
+
+/** Writes sums back into the segments that they came from, which are enough. */
+struct writer {
+    struct agg_segment *segment;
+    size_t count;
+};
+
+static inline __attribute__((always_inline)) void write_sum(struct writer *writer, const void *sum, uint32_t id,
                                                             bool wide)
 {
-    size_t size = wide ? sizeof(struct agg_wide_sum) : sizeof(struct agg_sum);
-    if (writer->last != NULL && writer->last_key == key && add_up(writer, sum, wide)) return;
+    size_t size = agg_sum_size(wide);
     if (writer->segment->bytes + size > AGG_SEGMENT_ROOM) {
         writer->segment = writer->segment->next;
         writer->segment->bytes = 0;
     }
-    writer->last = writer->segment->data + writer->segment->bytes;
-    memcpy(writer->last, sum, size);
+    void *to = writer->segment->data + writer->segment->bytes;
+    memcpy(to, sum, size);
+    set_upper(to, id);
     writer->segment->bytes += size;
-    writer->last_key = key;
     writer->count++;
 }
 
 /** Where the buckets of a run begin; the last number is the end. */
 struct buckets {
-    uint32_t shift; /* a key shifted by this is its bucket */
+    uint32_t shift; /* a rank shifted by this is its bucket */
     uint32_t count;
     uint32_t begin[(1 << BUCKET_BITS_MOST) + 1];
 };
@@ -156,88 +199,118 @@ static void make_buckets(struct buckets *buckets, const struct agg_addresses *ad
     uint32_t rank_bits = bits_of(addresses->count), bits = bits_of((uint32_t)(count / BUCKET_SUMS));
     if (bits > BUCKET_BITS_MOST) bits = BUCKET_BITS_MOST;
     if (bits > rank_bits) bits = rank_bits;
-    if (rank_bits + (uint32_t)AGG_ADDRESS_BITS > KEY_BITS + bits)
-        bits = rank_bits + (uint32_t)AGG_ADDRESS_BITS - KEY_BITS;
-    buckets->shift = (uint32_t)AGG_ADDRESS_BITS + rank_bits - bits;
+    buckets->shift = rank_bits - bits;
     buckets->count = 1u << bits;
     memset(buckets->begin, 0, (buckets->count + 1) * sizeof *buckets->begin);
 }
 
-/** Sort the sums from @from up to segment @end and write them. Made once for each width: copies of a known size are moves. */
-static inline __attribute__((always_inline)) void
-sort_run(struct agg_sorter *sorter, const struct agg_addresses *addresses, enum agg_key_kind kind, bool wide,
-         const struct agg_segment *from, const struct agg_segment *end, size_t count, struct writer *writer)
+/**
+ * Spread the sums from @from up to segment @end over buckets, with ranks in the place of ids. Returns the sums of the
+ * largest one.
+ */
+static inline __attribute__((always_inline)) uint32_t spread_run(struct agg_sorter *sorter,
+                                                                 const struct agg_addresses *addresses, bool wide,
+                                                                 const struct agg_segment *from,
+                                                                 const struct agg_segment *end, struct buckets *buckets)
 {
-    size_t size = wide ? sizeof(struct agg_wide_sum) : sizeof(struct agg_sum);
-    struct buckets buckets;
-    make_buckets(&buckets, addresses, count);
-
-    /* Ranks first, since each takes a look elsewhere; then into buckets. */
-    uint32_t *begin = buckets.begin, place = 0;
-    size_t i = 0;
+    size_t size = agg_sum_size(wide), i = 0;
     for (const struct agg_segment *segment = from; segment != end; segment = segment->next) {
         for (size_t at = 0; at < segment->bytes; at += size) {
-            sorter->spare[i] = rank_key(addresses, kind, agg_key_of(segment->data + at));
-            begin[sorter->spare[i++] >> buckets.shift]++;
+            uint32_t rank = addresses->rank[agg_key_upper(agg_key_of(segment->data + at))];
+            sorter->ranks[i++] = rank;
+            buckets->begin[rank >> buckets->shift]++;
         }
     }
-    for (uint32_t bucket = 0; bucket <= buckets.count; bucket++) {
-        uint32_t of_bucket = begin[bucket];
-        begin[bucket] = place;
+    uint32_t next[1 << BUCKET_BITS_MOST], place = 0, largest = 0;
+    for (uint32_t bucket = 0; bucket < buckets->count; bucket++) {
+        uint32_t of_bucket = buckets->begin[bucket];
+        if (of_bucket > largest) largest = of_bucket;
+        buckets->begin[bucket] = next[bucket] = place;
         place += of_bucket;
     }
-    uint32_t next[1 << BUCKET_BITS_MOST];
-    memcpy(next, begin, buckets.count * sizeof *next);
+    buckets->begin[buckets->count] = place;
     i = 0;
     for (const struct agg_segment *segment = from; segment != end; segment = segment->next) {
         for (size_t at = 0; at < segment->bytes; at += size) {
-            uint64_t key = sorter->spare[i++];
-            uint32_t bucket = (uint32_t)(key >> buckets.shift), to = next[bucket]++;
-            sorter->keys[to] = key << PLACE_BITS | (to - begin[bucket]);
-            memcpy(sorter->sums + to * size, segment->data + at, size);
+            uint32_t rank = sorter->ranks[i++];
+            uint8_t *to = sorter->sums + next[rank >> buckets->shift]++ * size;
+            memcpy(to, segment->data + at, size);
+            set_upper(to, rank);
         }
     }
+    return largest;
+}
+
+/** Sort the sums from @from up to segment @end and write them. */
+static inline __attribute__((always_inline)) int sort_run(struct agg_sorter *sorter,
+                                                          const struct agg_addresses *addresses, bool wide,
+                                                          const struct agg_segment *from, const struct agg_segment *end,
+                                                          size_t count, struct writer *writer)
+{
+    size_t size = agg_sum_size(wide);
+    struct buckets buckets;
+    make_buckets(&buckets, addresses, count);
+    uint32_t largest = spread_run(sorter, addresses, wide, from, end, &buckets);
+    int rc = reserve_bucket(sorter, largest);
+    if (rc < 0) return rc;
 
     if (writer->count == 0) writer->segment->bytes = 0; /* all of it was read */
     for (uint32_t bucket = 0; bucket < buckets.count; bucket++) {
-        uint32_t first = begin[bucket], sums = begin[bucket + 1] - first;
-        const uint64_t *sorted = sort_bucket(sorter->keys + first, sorter->spare + first, sums);
-        writer->last = NULL;
-        for (uint32_t j = 0; j < sums; j++) {
-            size_t at = first + (sorted[j] & (RUN_MOST - 1));
-            write_sum(writer, sorter->sums + at * size, sorted[j] >> PLACE_BITS, wide);
-        }
+        uint32_t first = buckets.begin[bucket];
+        uint8_t *sums = sorter->sums + first * size;
+        uint32_t left =
+            add_up_bucket(sorter, agg_addresses_multiplier(addresses), wide, sums, buckets.begin[bucket + 1] - first);
+        for (uint32_t i = 0; i < left; i++)
+            sorter->keys[i] = (uint64_t)agg_key_upper(agg_key_of(sums + i * size)) << PLACE_BITS | i;
+        const uint64_t *sorted = sort_bucket(sorter->keys, sorter->keys + sorter->bucket_room, left);
+        for (uint32_t i = 0; i < left; i++)
+            write_sum(writer, sums + (sorted[i] & (RUN_MOST - 1)) * size, addresses->order[sorted[i] >> PLACE_BITS],
+                      wide);
     }
-}
-
-static inline __attribute__((always_inline)) int sort_list(struct agg_sorter *sorter,
-                                                           const struct agg_addresses *addresses,
-                                                           enum agg_key_kind kind, bool wide, struct agg_list *list,
-                                                           struct agg_pool *pool)
-{
-    size_t size = wide ? sizeof(struct agg_wide_sum) : sizeof(struct agg_sum);
-    size_t most = list->count < RUN_MOST ? list->count : RUN_MOST;
-    int rc = reserve(sorter, most, most * size);
-    if (rc < 0) return rc;
-
-    struct writer writer = {.segment = list->first};
-    for (const struct agg_segment *from = list->first, *end; from != NULL; from = end) {
-        size_t count = 0;
-        for (end = from; end != NULL && count + end->bytes / size <= RUN_MOST; end = end->next)
-            count += end->bytes / size;
-        sort_run(sorter, addresses, kind, wide, from, end, count, &writer);
-    }
-    struct agg_list rest = {.first = writer.segment->next};
-    writer.segment->next = NULL;
-    *list = (struct agg_list){.first = list->first, .last = writer.segment, .count = writer.count, .sorted = true};
-    agg_list_clear(&rest, pool);
     return 0;
 }
 
-int agg_sort(struct agg_sorter *sorter, const struct agg_addresses *addresses, enum agg_key_kind kind, bool wide,
-             struct agg_list *list, struct agg_pool *pool)
+static inline __attribute__((always_inline)) int sort_list(struct agg_sorter *sorter,
+                                                           const struct agg_addresses *addresses, bool wide,
+                                                           struct agg_list *list, struct agg_pool *pool)
+{
+    size_t size = agg_sum_size(wide), most = list->count < RUN_MOST ? list->count : RUN_MOST, read = 0;
+    int rc = reserve_run(sorter, most, most * size);
+    if (rc < 0) return rc;
+
+    struct writer writer = {.segment = list->first};
+    struct agg_segment *from = list->first;
+    while (rc == 0 && from != NULL) {
+        struct agg_segment *end = from;
+        size_t count = 0;
+        for (; end != NULL && count + end->bytes / size <= RUN_MOST; end = end->next)
+            count += end->bytes / size;
+        rc = sort_run(sorter, addresses, wide, from, end, count, &writer);
+        if (rc < 0) break;
+        read += count;
+        from = end;
+    }
+    if (read == 0) return rc;
+
+    /* What was written, then what was not read; the segments between are free. */
+    struct agg_list between = {0};
+    while (writer.segment->next != from) {
+        struct agg_segment *segment = writer.segment->next;
+        writer.segment->next = segment->next;
+        segment->next = between.first;
+        between.first = segment;
+        list->segments--;
+    }
+    list->count = list->count - read + writer.count;
+    list->sorted = from == NULL;
+    if (from == NULL) list->last = writer.segment;
+    agg_list_clear(&between, pool);
+    return rc;
+}
+
+int agg_sort(struct agg_sorter *sorter, const struct agg_addresses *addresses, bool wide, struct agg_list *list,
+             struct agg_pool *pool)
 {
     if (list->count == 0 || list->sorted) return 0;
-    return wide ? sort_list(sorter, addresses, kind, true, list, pool)
-                : sort_list(sorter, addresses, kind, false, list, pool);
+    return wide ? sort_list(sorter, addresses, true, list, pool) : sort_list(sorter, addresses, false, list, pool);
 }

@@ -57,7 +57,7 @@ struct agg_roller {
     uint64_t rolled_offers;                          /* every offer up to this is in the tables */
     struct agg_place rolled[AGG_TIERS][WEIR_SHARDS]; /* what the tables hold, beyond what is stored */
     struct agg_place reread[WEIR_SHARDS];            /* recovering hours: what the minutes hold for them */
-    bool folded;                                     /* the minutes are in the hours already, but not written */
+    bool overdue; /* writing the minutes failed: they take no more until it does not */
     int64_t written_mono_ms[AGG_TIERS];
     struct agg_roll_counts counted;
     struct weir_log_limit log_limit;
@@ -123,7 +123,7 @@ static int put_chunk(void *ctx, struct weir_view key, struct weir_view value, ui
     return put(out, key, value);
 }
 
-/** Write all rows of a tier with the marks that they cover, at once, and forget them. On failure they stay. */
+/** Write all rows of a tier with the marks that they cover, at once. They stay. */
 static int write_rows(struct agg_roller *roller, enum agg_tier tier)
 {
     struct agg_store *store = roller->conf.store;
@@ -149,23 +149,34 @@ static int write_rows(struct agg_roller *roller, enum agg_tier tier)
                      why.text[0] != '\0' ? why.text : weir_err_text(rc));
         return rc;
     }
-    agg_roll_clear(roller->roll, tier);
     weir_metrics_add(roller->conf.metrics, AGG_COUNT_rollup_flushes, 1);
     weir_metrics_add(roller->conf.metrics, AGG_COUNT_rollup_rows, out.rows);
     weir_metrics_add(roller->conf.metrics, AGG_COUNT_rollup_micros, (uint64_t)(weir_mono_us() - begin_us));
     return 0;
 }
 
-/** Add the minutes to the hours, which then reach up to @upto. Hours make room when memory is short. */
-static int fold(struct agg_roller *roller, const struct agg_place upto[WEIR_SHARDS])
+/** Write the hours, and forget them. */
+static int write_hours(struct agg_roller *roller)
 {
-    int rc = agg_roll_fold(roller->roll);
-    if (rc == WEIR_ENOMEM) {
-        rc = write_rows(roller, AGG_TIER_1H);
-        if (rc == 0) rc = agg_roll_fold(roller->roll);
-    }
-    if (rc == 0) memcpy(roller->rolled[AGG_TIER_1H], upto, sizeof roller->rolled[AGG_TIER_1H]);
+    int rc = write_rows(roller, AGG_TIER_1H);
+    if (rc == 0) agg_roll_clear(roller->roll, AGG_TIER_1H);
     return rc;
+}
+
+/** Have the memory to fold. Hours make room when it is short. */
+static int prepare_fold(struct agg_roller *roller)
+{
+    int rc = agg_roll_prepare_fold(roller->roll);
+    if (rc != WEIR_ENOMEM) return rc;
+    rc = write_hours(roller);
+    return rc < 0 ? rc : agg_roll_prepare_fold(roller->roll);
+}
+
+/** Make hours of the minutes; the hours reach up to @upto then. */
+static void fold(struct agg_roller *roller, const struct agg_place upto[WEIR_SHARDS])
+{
+    agg_roll_fold(roller->roll);
+    memcpy(roller->rolled[AGG_TIER_1H], upto, sizeof roller->rolled[AGG_TIER_1H]);
 }
 
 /** Does a tier take so much memory that it has to be written? What adding up makes small enough does not. */
@@ -179,21 +190,18 @@ static bool is_full(struct agg_roller *roller, enum agg_tier tier, size_t most)
 /** Write the hours if they take much memory. Failing is no reason to stop: they stay, and are tried again. */
 static void relieve_hours(struct agg_roller *roller)
 {
-    if (is_full(roller, AGG_TIER_1H, hours_most(roller))) (void)write_rows(roller, AGG_TIER_1H);
+    if (is_full(roller, AGG_TIER_1H, hours_most(roller))) (void)write_hours(roller);
 }
 
-/** Stored hours never reach further than stored minutes: what lies between the marks is read back for the hours alone. */
+/** Write the minutes, which become hours. Those are never stored further: what is between is read back for them alone. */
 static int write_minutes(struct agg_roller *roller)
 {
     if (agg_roll_rows(roller->roll, AGG_TIER_1M) == 0) return 0;
-    if (!roller->folded) {
-        int rc = fold(roller, roller->rolled[AGG_TIER_1M]);
-        if (rc < 0) return rc;
-        roller->folded = true;
-    }
-    int rc = write_rows(roller, AGG_TIER_1M);
+    int rc = prepare_fold(roller);
+    if (rc == 0) rc = write_rows(roller, AGG_TIER_1M);
+    roller->overdue = rc < 0;
     if (rc < 0) return rc;
-    roller->folded = false;
+    fold(roller, roller->rolled[AGG_TIER_1M]);
     relieve_hours(roller);
     return 0;
 }
@@ -238,11 +246,10 @@ static int add_block(struct agg_roller *roller, const struct agg_rolled_batch *o
                                   .header = &of->header,
                                   .batch = batch};
     for (;;) {
-        /* Minutes that are folded but not written must be written before they take more. */
-        int rc = roller->folded ? write_minutes(roller) : 0;
+        int rc = roller->overdue ? write_minutes(roller) : 0;
         if (rc == 0) rc = agg_roll_add(roller->roll, &roll);
         /* Both tiers go, so that ids of addresses begin anew: it may be those that ran out. */
-        if (rc == WEIR_ENOMEM && write_minutes(roller) == 0 && write_rows(roller, AGG_TIER_1H) == 0)
+        if (rc == WEIR_ENOMEM && write_minutes(roller) == 0 && write_hours(roller) == 0)
             rc = agg_roll_add(roller->roll, &roll);
         if (rc == 0) break;
         if (is_stopping(roller)) return rc;
@@ -328,9 +335,9 @@ static int after_hour_block(struct agg_roller *roller, const struct agg_place *p
 {
     roller->reread[place->shard] = *place;
     if (!is_full(roller, AGG_TIER_1M, minutes_most(roller))) return 0;
-    int rc = fold(roller, roller->reread);
+    int rc = prepare_fold(roller);
     if (rc < 0) return rc;
-    agg_roll_clear(roller->roll, AGG_TIER_1M);
+    fold(roller, roller->reread);
     relieve_hours(roller);
     return 0;
 }
@@ -346,8 +353,8 @@ static int recover_hours(struct agg_roller *roller)
         rc = read_back(roller, &from, upto, after_hour_block);
         roller->reread[shard] = roller->rolled[AGG_TIER_1M][shard];
     }
-    if (rc == 0) rc = fold(roller, roller->reread);
-    if (rc == 0) agg_roll_clear(roller->roll, AGG_TIER_1M);
+    if (rc == 0) rc = prepare_fold(roller);
+    if (rc == 0) fold(roller, roller->reread);
     return rc;
 }
 
@@ -379,7 +386,7 @@ static void write_due(struct agg_roller *roller, bool hours)
     uint64_t upto = roller->rolled_offers;
     pthread_mutex_unlock(&roller->mutex);
     int rc = write_minutes(roller); /* hours are made of minutes: they go first */
-    if (rc == 0 && hours) rc = write_rows(roller, AGG_TIER_1H);
+    if (rc == 0 && hours) rc = write_hours(roller);
     int64_t now_ms = weir_mono_ms();
     roller->written_mono_ms[AGG_TIER_1M] = now_ms;
     if (hours) roller->written_mono_ms[AGG_TIER_1H] = now_ms;
@@ -467,7 +474,7 @@ static void *run(void *ctx)
         }
     }
     pthread_mutex_unlock(&roller->mutex);
-    if (write_minutes(roller) == 0) (void)write_rows(roller, AGG_TIER_1H);
+    if (write_minutes(roller) == 0) (void)write_hours(roller);
     return NULL;
 }
 

@@ -43,9 +43,9 @@ static void rows_are_what_adding_flow_by_flow_gives(void **state)
                 agg_rows_add_batch(&want[t], t, &of);
             weir_batch_destroy(batch);
         }
-        assert_int_equal(agg_roll_fold(roll), 0);
         emit(roll, AGG_TIER_1M, &got[AGG_TIER_1M]);
-        agg_roll_clear(roll, AGG_TIER_1M);
+        assert_int_equal(agg_roll_prepare_fold(roll), 0);
+        agg_roll_fold(roll);
         assert_int_equal(agg_roll_rows(roll, AGG_TIER_1M), 0);
     }
     emit(roll, AGG_TIER_1H, &got[AGG_TIER_1H]);
@@ -159,6 +159,37 @@ static void adding_up_shortens_what_has_few_keys(void **state)
     agg_roll_destroy(roll);
 }
 
+static void sorting_that_finds_no_memory_loses_nothing(void **state)
+{
+    (void)state;
+    uint64_t random = 11;
+    struct agg_roll *roll = NULL;
+    assert_int_equal(agg_roll_create(3, 0, &roll), 0);
+    struct agg_rows got, want;
+    agg_rows_init(&got);
+    agg_rows_init(&want);
+    bool failed = true;
+    for (int64_t successes = 0; failed; successes++) {
+        struct weir_source source = random_source((uint32_t)successes % 5);
+        struct weir_batch_header header;
+        struct weir_batch *batch = random_batch(&random, &source, 2000, now_ms, &header);
+        struct agg_roll_batch of = {.commit_ms = now_ms, .site = "s", .agent = "a", .header = &header, .batch = batch};
+        assert_int_equal(agg_roll_add(roll, &of), 0);
+        agg_rows_add_batch(&want, AGG_TIER_1M, &of);
+        weir_mem_fail_after(successes);
+        int rc = agg_roll_compact(roll, AGG_TIER_1M);
+        failed = weir_mem_failed();
+        weir_mem_fail_after(-1);
+        assert_int_equal(rc, failed ? WEIR_ENOMEM : 0);
+        weir_batch_destroy(batch);
+    }
+    emit(roll, AGG_TIER_1M, &got);
+    agg_rows_assert_same(&got, &want);
+    agg_rows_fini(&got);
+    agg_rows_fini(&want);
+    agg_roll_destroy(roll);
+}
+
 static void a_loss_record_is_a_row_of_its_source(void **state)
 {
     (void)state;
@@ -201,7 +232,7 @@ static void a_batch_that_finds_no_memory_leaves_no_trace(void **state)
         weir_mem_fail_after(successes);
         int rc = agg_roll_add(roll, &of);
         if (rc == 0)
-            rc = agg_roll_fold(roll);
+            rc = agg_roll_prepare_fold(roll);
         else
             assert_int_equal(agg_roll_rows(roll, AGG_TIER_1M), 0);
         bool failed = weir_mem_failed();
@@ -223,6 +254,7 @@ int main(void)
         cmocka_unit_test(times_that_are_not_sent_or_not_believed_are_replaced),
         cmocka_unit_test(sums_that_outgrow_a_narrow_one_stay_exact),
         cmocka_unit_test(adding_up_shortens_what_has_few_keys),
+        cmocka_unit_test(sorting_that_finds_no_memory_loses_nothing),
         cmocka_unit_test(a_loss_record_is_a_row_of_its_source),
         cmocka_unit_test(a_batch_that_finds_no_memory_leaves_no_trace),
     };
