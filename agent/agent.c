@@ -6,6 +6,7 @@
 #include "agent/inbox.h"
 #include "agent/keep.h"
 #include "agent/listen.h"
+#include "agent/push.h"
 #include "agent/ship.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -32,10 +33,13 @@ struct agent {
     struct agent_ship *ship;
     struct agent_ring *ring; /* NULL: none */
     struct agent_keep *keep;
+    struct agent_feed_conf *feed_confs; /* copied: a reload replaces the configuration */
+    size_t feed_count;
     const char **pushed; /* names of the feeds without a folder */
     size_t pushed_count;
     struct agent_inbox *inbox; /* NULL: there are none */
     struct agent_feeds *feeds; /* NULL: none */
+    struct agent_push *push;   /* NULL: nobody may */
     struct agent_listener *listener;
 };
 
@@ -143,23 +147,56 @@ static int create_listener(struct agent *agent, struct weir_metrics *metrics, st
     return 0;
 }
 
+static int copy_feeds(struct agent *agent)
+{
+    const struct agent_conf *conf = agent->conf;
+    agent->feed_confs = weir_calloc(conf->feeds_count, sizeof *agent->feed_confs);
+    agent->pushed = weir_calloc(conf->feeds_count, sizeof *agent->pushed);
+    if (agent->feed_confs == NULL || agent->pushed == NULL) return WEIR_ENOMEM;
+    for (; agent->feed_count < conf->feeds_count; agent->feed_count++) {
+        const struct agent_feed_conf *from = &conf->feeds[agent->feed_count];
+        struct agent_feed_conf *to = &agent->feed_confs[agent->feed_count];
+        *to = (struct agent_feed_conf){.name = weir_strdup(from->name),
+                                       .format = from->format,
+                                       .path = weir_strdup(from->path),
+                                       .fields = weir_strdup(from->fields),
+                                       .exporter = weir_strdup(from->exporter)};
+        if (to->name == NULL || to->path == NULL || to->fields == NULL || to->exporter == NULL) {
+            weir_conf_free(&agent_feed_conf_schema, to);
+            return WEIR_ENOMEM;
+        }
+        if (to->path[0] == '\0') agent->pushed[agent->pushed_count++] = to->name;
+    }
+    return 0;
+}
+
 static int create_feeds(struct agent *agent, struct weir_why *why)
 {
     const struct agent_conf *conf = agent->conf;
     const bool durable = conf->sync != AGENT_SYNC_OFF;
     if (conf->feeds_count == 0) return 0;
-    agent->pushed = weir_calloc(conf->feeds_count, sizeof *agent->pushed);
-    if (agent->pushed == NULL) return WEIR_ENOMEM;
-    for (size_t i = 0; i < conf->feeds_count; i++) {
-        if (conf->feeds[i].path[0] == '\0') agent->pushed[agent->pushed_count++] = conf->feeds[i].name;
-    }
-    int rc = 0;
-    if (agent->pushed_count > 0)
+    int rc = copy_feeds(agent);
+    if (rc == 0 && agent->pushed_count > 0)
         rc = agent_inbox_create(conf->state, agent->pushed, agent->pushed_count, conf->push_spool_bytes, durable,
                                 &agent->inbox, why);
     if (rc < 0) return rc;
-    return agent_feeds_create(conf->feeds, conf->feeds_count, conf->state, durable, agent->ship, agent->inbox,
+    return agent_feeds_create(agent->feed_confs, agent->feed_count, conf->state, durable, agent->ship, agent->inbox,
                               agent->metrics, &agent->feeds, why);
+}
+
+static int create_push(struct agent *agent, struct weir_why *why)
+{
+    const struct agent_conf *conf = agent->conf;
+    if (conf->push_listen[0] == '\0') return 0;
+    const struct agent_push_conf push = {.listen = conf->push_listen,
+                                         .tls_cert = conf->push_tls_cert,
+                                         .tls_key = conf->push_tls_key,
+                                         .keys = conf->push_keys,
+                                         .body_most = conf->push_body_bytes,
+                                         .feeds = agent->feed_confs,
+                                         .feed_count = agent->feed_count,
+                                         .inbox = agent->inbox};
+    return agent_push_create(&push, agent->metrics, &agent->push, why);
 }
 
 /* ---- the program ---- */
@@ -169,6 +206,7 @@ static void agent_destroy(void *self)
     struct agent *agent = self;
     if (agent == NULL) return;
     if (agent->listener != NULL) agent_listener_stop(agent->listener);
+    agent_push_destroy(agent->push);
     agent_feeds_destroy(agent->feeds);
     agent_inbox_destroy(agent->inbox);
     agent_ship_destroy(agent->ship);
@@ -177,6 +215,9 @@ static void agent_destroy(void *self)
     agent_keep_destroy(agent->keep);
     weir_map_free(agent->map);
     weir_keys_wipe(&agent->keys);
+    for (size_t i = 0; i < agent->feed_count; i++)
+        weir_conf_free(&agent_feed_conf_schema, &agent->feed_confs[i]);
+    weir_free(agent->feed_confs);
     weir_free(agent->pushed);
     weir_free(agent->allow);
     weir_free(agent->sampling);
@@ -235,6 +276,9 @@ static int agent_create(const struct weir_daemon *daemon, const void *conf, void
     if (agent->feeds != NULL) rc = agent_feeds_start(agent->feeds, why);
     if (rc < 0) goto fail;
 
+    rc = create_push(agent, why);
+    if (rc < 0) goto fail;
+
     *ret = agent;
     return 0;
 
@@ -243,16 +287,20 @@ fail:
     return rc;
 }
 
-/** The members of the cluster may change; every other option needs a restart, and the program says so. */
+/** The members of the cluster and the keys of senders may change; every other option needs a restart, and the program says so. */
 static int agent_reload(void *self, const void *conf, struct weir_why *why)
 {
     struct agent *agent = self;
     struct weir_map *map = NULL;
     int rc = weir_cluster_file_read(agent->conf->cluster, &map, why);
     if (rc < 0) return rc;
-    rc = agent_ship_set_brokers(agent->ship, map);
+    if (agent->push != NULL) rc = agent_push_reload(agent->push, ((const struct agent_conf *)conf)->push_keys, why);
+    if (rc == 0) {
+        rc = agent_ship_set_brokers(agent->ship, map);
+        if (rc < 0) weir_why_set(why, rc, "%s: there is no broker to ship to", agent->conf->cluster);
+    }
     weir_map_free(map);
-    if (rc < 0) return weir_why_set(why, rc, "%s: there is no broker to ship to", agent->conf->cluster);
+    if (rc < 0) return rc;
     agent->conf = conf;
     return 0;
 }
@@ -261,6 +309,7 @@ static int agent_reload(void *self, const void *conf, struct weir_why *why)
 static void agent_drain(void *self)
 {
     struct agent *agent = self;
+    if (agent->push != NULL) agent_push_stop(agent->push);
     if (agent->feeds != NULL) agent_feeds_stop(agent->feeds);
     agent_listener_stop(agent->listener);
     agent_ship_drain(agent->ship);
@@ -274,6 +323,7 @@ static bool agent_drained(void *self)
 static void agent_refresh(void *self)
 {
     const struct agent *agent = self;
+    if (agent->push != NULL) agent_push_refresh(agent->push);
     if (agent->inbox != NULL)
         weir_metrics_set(agent->metrics, AGENT_COUNT_push_waiting, agent_inbox_bytes(agent->inbox));
 }

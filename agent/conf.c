@@ -44,6 +44,14 @@ static int check_feed(const struct agent_conf *conf, size_t index, struct weir_w
     return rc < 0 ? weir_why_prefix(why, rc, "feeds: fields") : 0;
 }
 
+static bool has_pushed_feed(const struct agent_conf *conf)
+{
+    size_t i = 0;
+    while (i < conf->feeds_count && conf->feeds[i].path[0] != '\0')
+        i++;
+    return i < conf->feeds_count;
+}
+
 int agent_conf_check(const void *conf_of_program, struct weir_why *why)
 {
     const struct agent_conf *conf = conf_of_program;
@@ -59,6 +67,8 @@ int agent_conf_check(const void *conf_of_program, struct weir_why *why)
         int rc = check_feed(conf, i, why);
         if (rc < 0) return rc;
     }
+    if (conf->push_listen[0] != '\0' && !has_pushed_feed(conf))
+        return weir_why_set(why, WEIR_EPARAM, "push_listen: every feed has a path: nothing could be posted");
     for (size_t i = 0; i < conf->exporters_count; i++) {
         int rc = check_prefix("exporters", conf->exporters[i], why);
         if (rc < 0) return rc;

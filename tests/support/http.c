@@ -11,8 +11,14 @@
 char *test_http(const struct weir_http *server, const char *method, const char *target, const char *token,
                 const char *extra, const char *body)
 {
+    return test_http_at(weir_http_address(server), method, target, token, extra, body);
+}
+
+char *test_http_at(const char *address, const char *method, const char *target, const char *token, const char *extra,
+                   const char *body)
+{
     struct sockaddr_in to = {.sin_family = AF_INET};
-    to.sin_port = htons((uint16_t)atoi(strrchr(weir_http_address(server), ':') + 1));
+    to.sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1));
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);

@@ -11,6 +11,10 @@
 char *test_http(const struct weir_http *server, const char *method, const char *target, const char *token,
                 const char *extra, const char *body);
 
+/** The same, with a server that is known by its address, "127.0.0.1:8080". */
+char *test_http_at(const char *address, const char *method, const char *target, const char *token, const char *extra,
+                   const char *body);
+
 /** The body of such a reply. */
 const char *test_http_body(const char *reply);
 
