@@ -106,6 +106,9 @@ int weir_batch_append_rows(struct weir_batch *batch, const struct weir_batch *ot
 /** Add up the flows. An empty batch has zeros everywhere. */
 struct weir_batch_totals weir_batch_sum(const struct weir_batch *batch);
 
+/** The least of @count (> 0) times. */
+int64_t weir_least(const int64_t *time, uint32_t count);
+
 /** Does the batch keep its own promises (counts, columns inside the block)? For tests and assertions. */
 bool weir_batch_check(const struct weir_batch *batch);
 

@@ -1,7 +1,7 @@
 /**
  * A batch as bytes (proto/weir/v1/batch.proto): its header, and its body, which is what the spool, the wire and the
- * store carry. Each column of the body is a byte blob in the encoding that fits its values (constant, narrowed,
- * dictionary, duration), the whole is compressed once.
+ * store carry. Each column of the body is a blob in the encoding that fits its values (constant, bits, dictionary,
+ * duration), the whole is compressed once, where that pays.
  *
  * Decoding is safe for whatever a stranger sends. A column that this build does not know is skipped, and survives as
  * long as the body is passed on as it came.
@@ -38,7 +38,10 @@ int weir_batch_header_decode(struct weir_view bytes, struct weir_batch_header *o
 /** The memory of one thread that encodes (raw body, state of the compressor). */
 struct weir_batch_encoder;
 
-/** WEIR_ENOMEM. Bodies that @codec does not make smaller are left uncompressed, and their header says so. */
+/**
+ * WEIR_ENOMEM. Bodies that @codec does not make smaller by a sixteenth are left uncompressed, and their header says so;
+ * so are the next 15 of their source, untried.
+ */
 int weir_batch_encoder_create(enum weir_codec codec, struct weir_batch_encoder **ret);
 void weir_batch_encoder_destroy(struct weir_batch_encoder *encoder);
 

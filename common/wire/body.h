@@ -18,18 +18,41 @@ enum {
     COLUMN_OFFSET = 5,
     COLUMN_DATA = 6,
     COLUMN_DICTIONARY = 7,
-    COLUMN_ENTRY_WIDTH = 8
+    COLUMN_ENTRY_WIDTH = 8,
+    COLUMN_EXCEPTIONS = 9
 };
 
-enum column_encoding { ENCODING_CONSTANT = 0, ENCODING_NARROW = 1, ENCODING_DICTIONARY = 2, ENCODING_DURATION = 3 };
+enum column_encoding {
+    ENCODING_CONSTANT = 0,
+    ENCODING_NARROW = 1,
+    ENCODING_DICTIONARY = 2,
+    ENCODING_DURATION = 3,
+    ENCODING_BITS = 4,
+    ENCODING_DICTIONARY_BITS = 5,
+    ENCODING_DURATION_BITS = 6,
+    ENCODING_PREFIX_BITS = 7
+};
 
 enum { V4_BYTES = 4, V6_BYTES = 16 };
+
+enum { PREFIX_LOW_BITS = 16 }; /* of an IPv4 address, behind the prefix that has a code */
+
+enum { WEIR_BODY_CODES = 1 << 16 };
+
+/** What encoding needs beside the batch: 212 KiB. Zeros to begin with. */
+struct weir_body_scratch {
+    uint32_t number[WEIR_BATCH_MOST]; /* a column, as distances from its offset */
+    uint64_t wide[WEIR_BATCH_MOST];   /* the same, where 32 bits do not do */
+    uint32_t index[WEIR_BATCH_MOST];
+    uint16_t code[WEIR_BODY_CODES]; /* of a number, from 1; all zeros between columns */
+    uint16_t coded[WEIR_BATCH_MOST];
+};
 
 /** Bytes that weir_body_encode may need at most for @batch. */
 size_t weir_body_bound(const struct weir_batch *batch);
 
 /** Write the body of @batch, which has flows, to @out (weir_body_bound bytes); returns its size. */
-size_t weir_body_encode(const struct weir_batch *batch, uint8_t *out);
+size_t weir_body_encode(struct weir_body_scratch *scratch, const struct weir_batch *batch, uint8_t *out);
 
 /**
  * Read the columns of @wanted into the empty @out, which gets @count flows; columns that are not wanted are skipped.

@@ -1,4 +1,5 @@
 #include "common/base/err.h"
+#include "common/wire/bits.h"
 #include "common/wire/body.h"
 
 #include <assert.h>
@@ -57,6 +58,7 @@ struct column {
     uint64_t entry_width;
     struct weir_view data;
     struct weir_view dictionary;
+    struct weir_view exceptions;
 };
 
 static int read_column(struct weir_view bytes, struct column *column)
@@ -75,6 +77,7 @@ static int read_column(struct weir_view bytes, struct column *column)
         case COLUMN_DATA: column->data = field.bytes; break;
         case COLUMN_DICTIONARY: column->dictionary = field.bytes; break;
         case COLUMN_ENTRY_WIDTH: column->entry_width = field.value; break;
+        case COLUMN_EXCEPTIONS: column->exceptions = field.bytes; break;
         default: break;
         }
     }
@@ -130,11 +133,23 @@ static uint64_t load_narrow(const uint8_t *at, uint32_t width)
         }                                                                                                      \
         }                                                                                                      \
     }                                                                                                          \
-    static void look_up_##bits(void *column, uint32_t count, const uint64_t *entry, const uint16_t *index)     \
+    static void add_##bits(void *column, uint32_t count, uint64_t offset, const uint32_t *number)              \
+    {                                                                                                          \
+        type *value = column;                                                                                  \
+        type base = (type)offset;                                                                              \
+        for (uint32_t i = 0; i < count; i++)                                                                   \
+            value[i] = (type)(number[i] + base);                                                               \
+    }                                                                                                          \
+    static void look_up_##bits(void *column, uint32_t count, const uint64_t *entry, const uint32_t *index)     \
     {                                                                                                          \
         type *value = column;                                                                                  \
         for (uint32_t i = 0; i < count; i++)                                                                   \
             value[i] = (type)entry[index[i]];                                                                  \
+    }                                                                                                          \
+    static void lift_##bits(void *column, uint32_t row, uint64_t by)                                           \
+    {                                                                                                          \
+        type *value = column;                                                                                  \
+        value[row] = (type)(value[row] + by);                                                                  \
     }
 
 FOR_EACH_WIDTH(WIDEN)
@@ -159,7 +174,17 @@ static void widen(uint32_t bytes, void *column, uint32_t count, uint64_t offset,
     }
 }
 
-static void look_up(uint32_t bytes, void *column, uint32_t count, const uint64_t *entry, const uint16_t *index)
+static void add(uint32_t bytes, void *column, uint32_t count, uint64_t offset, const uint32_t *number)
+{
+    switch (bytes) {
+    case 1: add_8(column, count, offset, number); break;
+    case 2: add_16(column, count, offset, number); break;
+    case 4: add_32(column, count, offset, number); break;
+    default: add_64(column, count, offset, number);
+    }
+}
+
+static void look_up(uint32_t bytes, void *column, uint32_t count, const uint64_t *entry, const uint32_t *index)
 {
     switch (bytes) {
     case 1: look_up_8(column, count, entry, index); break;
@@ -169,17 +194,78 @@ static void look_up(uint32_t bytes, void *column, uint32_t count, const uint64_t
     }
 }
 
-/** The indices of a dictionary column, each checked. */
-static int read_indices(const struct column *in, uint32_t count, size_t entries, uint16_t index[WEIR_BATCH_MOST])
+static void lift(uint32_t bytes, void *column, uint32_t row, uint64_t by)
 {
-    if (in->width != 1 && in->width != 2) return WEIR_EFORMAT;
-    if (in->data.size != count * in->width) return WEIR_EFORMAT;
+    switch (bytes) {
+    case 1: lift_8(column, row, by); break;
+    case 2: lift_16(column, row, by); break;
+    case 4: lift_32(column, row, by); break;
+    default: lift_64(column, row, by);
+    }
+}
 
-    widen_16(index, count, 0, (uint32_t)in->width, in->data.data);
-    uint16_t most = 0;
-    for (uint32_t i = 0; i < count; i++)
-        most = index[i] > most ? index[i] : most;
-    return most < entries ? 0 : WEIR_EFORMAT;
+/** The greatest @number >> @shift. Less than 2^31, and signed, because that is what SSE2 compares. */
+static size_t most_of(const uint32_t *number, uint32_t count, uint32_t shift)
+{
+    int32_t most = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        int32_t high = (int32_t)(number[i] >> shift);
+        most = high > most ? high : most;
+    }
+    return (size_t)most;
+}
+
+/** Numbers of in->width bits into @number, which has room for a whole batch. */
+static int unpack(const struct column *in, uint32_t count, uint32_t number[WEIR_BATCH_MOST])
+{
+    if (in->width > WEIR_BITS_MOST) return WEIR_EFORMAT;
+    if (in->data.size != weir_bits_bytes(count, (uint32_t)in->width)) return WEIR_EFORMAT;
+    weir_bits_unpack(in->data.data, count, (uint32_t)in->width, number);
+    return 0;
+}
+
+/** The indices of a dictionary column, each checked. */
+static int read_indices(const struct column *in, uint32_t count, size_t entries, uint32_t index[WEIR_BATCH_MOST])
+{
+    if (in->encoding == ENCODING_DICTIONARY_BITS) {
+        if (in->width > 8 * sizeof(uint16_t)) return WEIR_EFORMAT;
+        int rc = unpack(in, count, index);
+        if (rc < 0) return rc;
+    } else {
+        if (in->width != 1 && in->width != 2) return WEIR_EFORMAT;
+        if (in->data.size != count * in->width) return WEIR_EFORMAT;
+        widen_32(index, count, 0, (uint32_t)in->width, in->data.data);
+    }
+    return most_of(index, count, 0) < entries ? 0 : WEIR_EFORMAT;
+}
+
+/** NARROW and BITS, and durations in them. */
+static int decode_distances(const struct column *in, uint32_t bytes, uint32_t count, void *column)
+{
+    if (in->encoding == ENCODING_NARROW || in->encoding == ENCODING_DURATION) {
+        if (in->width > bytes || in->data.size != count * in->width) return WEIR_EFORMAT;
+        if (in->width == 0)
+            fill(bytes, column, count, in->offset);
+        else
+            widen(bytes, column, count, in->offset, (uint32_t)in->width, in->data.data);
+        return 0;
+    }
+    uint32_t number[WEIR_BATCH_MOST];
+    int rc = unpack(in, count, number);
+    if (rc < 0) return rc;
+    if (in->width > 8 * bytes) return WEIR_EFORMAT;
+    add(bytes, column, count, in->offset, number);
+
+    size_t size = sizeof(uint16_t) + in->entry_width;
+    if (in->exceptions.size == 0) return 0;
+    if (in->entry_width == 0 || in->entry_width > bytes || in->exceptions.size % size != 0) return WEIR_EFORMAT;
+    if (in->exceptions.size / size > count) return WEIR_EFORMAT;
+    for (const uint8_t *at = in->exceptions.data; at < in->exceptions.data + in->exceptions.size; at += size) {
+        uint16_t row = (uint16_t)load_narrow(at, sizeof row);
+        if (row >= count) return WEIR_EFORMAT;
+        lift(bytes, column, row, load_narrow(at + sizeof row, (uint32_t)in->entry_width) << in->width);
+    }
+    return 0;
 }
 
 static int decode_numbers(const struct column *in, uint32_t bytes, uint32_t count, void *column)
@@ -191,16 +277,12 @@ static int decode_numbers(const struct column *in, uint32_t bytes, uint32_t coun
         return 0;
 
     case ENCODING_NARROW:
-        if (in->width > bytes || in->data.size != count * in->width) return WEIR_EFORMAT;
-        if (in->width == 0)
-            fill(bytes, column, count, in->offset);
-        else
-            widen(bytes, column, count, in->offset, (uint32_t)in->width, in->data.data);
-        return 0;
+    case ENCODING_BITS: return decode_distances(in, bytes, count, column);
 
+    case ENCODING_DICTIONARY_BITS:
     case ENCODING_DICTIONARY: {
         uint64_t entry[WEIR_BATCH_MOST];
-        uint16_t index[WEIR_BATCH_MOST];
+        uint32_t index[WEIR_BATCH_MOST];
         if (in->entry_width == 0 || in->entry_width > bytes) return WEIR_EFORMAT;
         size_t entries = in->dictionary.size / in->entry_width;
         if (entries > WEIR_BATCH_MOST || entries * in->entry_width != in->dictionary.size) return WEIR_EFORMAT;
@@ -214,14 +296,49 @@ static int decode_numbers(const struct column *in, uint32_t bytes, uint32_t coun
     }
 }
 
+/** The v4-mapped form of an address that is a number. */
+static struct weir_ip ip_of(uint32_t number)
+{
+    uint8_t four[V4_BYTES];
+    weir_store_u32be(four, number);
+    return weir_ip_from_v4(four);
+}
+
 static struct weir_ip load_ip(const uint8_t *at, uint64_t width)
 {
     return width == V4_BYTES ? weir_ip_from_v4(at) : weir_ip_from_v6(at);
 }
 
+/** Addresses in bits: distances from an offset, or the low halves behind prefixes that have a code. */
+static int decode_v4(const struct column *in, uint32_t count, struct weir_ip *ip)
+{
+    uint32_t number[WEIR_BATCH_MOST];
+    int rc = unpack(in, count, number);
+    if (rc < 0) return rc;
+    if (in->encoding == ENCODING_BITS) {
+        for (uint32_t i = 0; i < count; i++)
+            ip[i] = ip_of(number[i] + (uint32_t)in->offset);
+        return 0;
+    }
+    const uint32_t low = (1u << PREFIX_LOW_BITS) - 1;
+    uint32_t prefix[WEIR_BATCH_MOST];
+    size_t entries = in->dictionary.size / sizeof(uint16_t);
+    if (in->entry_width != sizeof(uint16_t) || in->dictionary.size % sizeof(uint16_t) != 0) return WEIR_EFORMAT;
+    if (entries > WEIR_BATCH_MOST) return WEIR_EFORMAT;
+    for (size_t i = 0; i < entries; i++)
+        prefix[i] = (uint32_t)load_narrow(in->dictionary.data + sizeof(uint16_t) * i, sizeof(uint16_t))
+                    << PREFIX_LOW_BITS;
+    if (most_of(number, count, PREFIX_LOW_BITS) >= entries) return WEIR_EFORMAT;
+    for (uint32_t i = 0; i < count; i++)
+        ip[i] = ip_of(prefix[number[i] >> PREFIX_LOW_BITS] | (number[i] & low));
+    return 0;
+}
+
 static int decode_ips(const struct column *in, uint32_t count, struct weir_ip *ip)
 {
-    uint64_t width = in->encoding == ENCODING_DICTIONARY ? in->entry_width : in->width;
+    if (in->encoding == ENCODING_BITS || in->encoding == ENCODING_PREFIX_BITS) return decode_v4(in, count, ip);
+    bool has_entries = in->encoding == ENCODING_DICTIONARY || in->encoding == ENCODING_DICTIONARY_BITS;
+    uint64_t width = has_entries ? in->entry_width : in->width;
     if (width != V4_BYTES && width != V6_BYTES) return WEIR_EFORMAT;
 
     switch (in->encoding) {
@@ -242,8 +359,9 @@ static int decode_ips(const struct column *in, uint32_t count, struct weir_ip *i
             ip[i] = weir_ip_from_v4(in->data.data + V4_BYTES * (size_t)i);
         return 0;
 
-    case ENCODING_DICTIONARY: {
-        uint16_t index[WEIR_BATCH_MOST];
+    case ENCODING_DICTIONARY:
+    case ENCODING_DICTIONARY_BITS: {
+        uint32_t index[WEIR_BATCH_MOST];
         size_t entries = in->dictionary.size / width;
         if (entries * width != in->dictionary.size) return WEIR_EFORMAT;
         int rc = read_indices(in, count, entries, index);
@@ -258,11 +376,8 @@ static int decode_ips(const struct column *in, uint32_t count, struct weir_ip *i
 
 static int decode_duration(const struct column *in, uint32_t count, const int64_t *start, int64_t *end)
 {
-    if (in->width > sizeof *end || in->data.size != count * in->width) return WEIR_EFORMAT;
-    if (in->width == 0)
-        fill_64(end, count, in->offset);
-    else
-        widen_64(end, count, in->offset, (uint32_t)in->width, in->data.data);
+    int rc = decode_distances(in, sizeof *end, count, end);
+    if (rc < 0) return rc;
     for (uint32_t i = 0; i < count; i++)
         end[i] = (int64_t)((uint64_t)end[i] + (uint64_t)start[i]);
     return 0;
@@ -282,7 +397,8 @@ static int decode_column(struct weir_view bytes, uint32_t count, uint64_t wanted
     if (weir_batch_has(out, field)) return WEIR_EFORMAT; /* twice */
     void *column = weir_batch_touch(out, field);
     if (weir_fields[field].is_ip) return decode_ips(&in, count, column);
-    if (in.encoding != ENCODING_DURATION) return decode_numbers(&in, weir_fields[field].width, count, column);
+    if (in.encoding != ENCODING_DURATION && in.encoding != ENCODING_DURATION_BITS)
+        return decode_numbers(&in, weir_fields[field].width, count, column);
     if (field != WEIR_FIELD_end_ms || !weir_batch_has(out, WEIR_FIELD_start_ms)) return WEIR_EFORMAT;
     return decode_duration(&in, count, out->column[WEIR_FIELD_start_ms], column);
 }

@@ -1,21 +1,28 @@
 /*
  * How a column is encoded is decided by two passes that the compiler vectorises (the OR of all values, and the OR of
  * their differences from the first): they give the width, and the high bits that all values share. Time columns use the
- * true minimum, because their values cross powers of two. A dictionary is tried where it would win clearly, and but
- * only if a sample, counted without branches, does not say that there are too many values.
+ * true minimum, because their values cross powers of two. A sample of the values then says how many bits most of them
+ * need, and whether a dictionary would need fewer. What it says is tried on all rows, and checked: a sample that
+ * misleads costs bytes, never flows.
  */
+#include "common/wire/bits.h"
 #include "common/wire/body.h"
 
 #include <assert.h>
 
 enum {
-    COLUMN_OVERHEAD = 64,   /* tags, lengths and numbers of a column, and what stores of 8 bytes reach past its end */
-    DICTIONARY_MOST = 256,  /* entries: an index is one byte */
+    COLUMN_OVERHEAD = 64, /* tags, lengths and numbers of a column, and what stores of 8 bytes reach past its end */
+    BITS_ROWS = 64,       /* fewer flows are narrowed to whole bytes, and that is all */
+    SAMPLE = 128,         /* values that decide how a column is encoded */
+    SAMPLE_MARKS = 1024,
+    DICTIONARY_MOST = 256,  /* entries of a dictionary that is made by hashing */
     DICTIONARY_SLOTS = 512, /* of the hash table; a power of two */
-    DICTIONARY_ROWS = 64,   /* batches with fewer flows are not worth it */
-    SAMPLE_ROWS = 512,      /* looked at before one is tried */
-    SAMPLE_MARKS = 1024
+    CODE_BITS = 16,         /* numbers of so many bits are given codes by a plain table */
+    CODES_MOST = 1024,      /* entries of a dictionary that is made so */
+    EXCEPTIONS_SHARE = 8    /* of the rows, at most one in this many */
 };
+
+_Static_assert(WEIR_BODY_CODES == 1 << CODE_BITS, "a code for each number");
 
 enum wire_type { WIRE_VARINT = 0, WIRE_BYTES = 2 };
 
@@ -41,20 +48,25 @@ static size_t varint_size(uint64_t value)
     return (bits + 6) / 7;
 }
 
+/** Bits that hold @value, 1..64. */
+static uint32_t bits_of(uint64_t value)
+{
+    return 64 - (uint32_t)__builtin_clzll(value | 1);
+}
+
 /** Bytes that hold @value, 1..8. */
 static uint32_t width_of(uint64_t value)
 {
-    return (71 - (uint32_t)__builtin_clzll(value | 1)) / 8;
+    return (bits_of(value) + 7) / 8;
 }
 
-/** What a column will look like. */
-struct plan {
-    enum column_encoding encoding;
-    uint32_t width;
-    uint64_t offset;
-    uint32_t entries;
-    uint32_t entry_width;
-};
+/** Bits that an index into @entries takes. */
+static uint32_t index_bits(uint32_t entries)
+{
+    return entries < 2 ? 0 : bits_of(entries - 1);
+}
+
+/* ---- finding the values of a dictionary ---- */
 
 struct dictionary {
     uint32_t entries;
@@ -75,13 +87,19 @@ static inline uint32_t slot_of(uint64_t high, uint64_t low)
 
 _Static_assert(DICTIONARY_SLOTS == 1 << 9, "nine bits of the hash choose a slot");
 
+static void dictionary_clear(struct dictionary *dict)
+{
+    memset(dict->slot, 0, sizeof dict->slot);
+    dict->entries = 0;
+}
+
 /** The index of a value, added if it is new; -1 when it would be one entry too many. */
-static inline int dictionary_index(struct dictionary *dict, uint32_t most, uint64_t high, uint64_t low)
+static inline int dictionary_index(struct dictionary *dict, uint64_t high, uint64_t low)
 {
     for (uint32_t slot = slot_of(high, low);; slot = (slot + 1) & (DICTIONARY_SLOTS - 1)) {
         uint32_t entry = dict->slot[slot];
         if (entry == 0) {
-            if (dict->entries == most) return -1;
+            if (dict->entries == DICTIONARY_MOST) return -1;
             dict->slot[slot] = (uint16_t)(dict->entries + 1);
             dict->high[dict->entries] = high;
             dict->low[dict->entries] = low;
@@ -89,15 +107,6 @@ static inline int dictionary_index(struct dictionary *dict, uint32_t most, uint6
         }
         if (dict->low[entry - 1] == low && dict->high[entry - 1] == high) return (int)entry - 1;
     }
-}
-
-/** Entries with which a dictionary still saves a quarter of @width bytes a flow; 0: do not try. */
-static uint32_t dictionary_most(uint32_t count, uint32_t width)
-{
-    if (count < DICTIONARY_ROWS || width < 2) return 0;
-    uint32_t plain = count * width;
-    uint32_t most = (plain - plain / 4 - count) / width;
-    return most > DICTIONARY_MOST ? DICTIONARY_MOST : most;
 }
 
 /** Where the hashes of a sample of values were: at least so many different values there are. */
@@ -120,74 +129,122 @@ static uint32_t marks_count(const struct marks *marks)
     return count;
 }
 
-static uint32_t sample_rows(uint32_t count)
+/* ---- writing columns ---- */
+
+/** What a column will look like. */
+struct plan {
+    enum column_encoding encoding;
+    uint32_t width;
+    uint64_t offset;
+    uint32_t entry_width;
+    struct weir_view entries;
+    struct weir_view exceptions;
+};
+
+static size_t bytes_size(struct weir_view view)
 {
-    return count < SAMPLE_ROWS ? count : SAMPLE_ROWS;
+    return view.size == 0 ? 0 : 1 + varint_size(view.size) + view.size;
 }
 
-/* The values of a column as numbers, for each width that fields.def has. */
+static uint8_t *put_bytes(uint8_t *at, uint32_t field, struct weir_view view)
+{
+    if (view.size == 0) return at;
+    at = put_varint(at, field << 3 | WIRE_BYTES);
+    at = put_varint(at, view.size);
+    memcpy(at, view.data, view.size);
+    return at + view.size;
+}
+
+/** Everything of a column but its data, whose bytes follow. */
+static uint8_t *put_column(uint8_t *at, enum weir_field field, const struct plan *plan, size_t data_bytes,
+                           uint8_t **data)
+{
+    uint8_t head[COLUMN_OVERHEAD];
+    uint8_t *end = put_number(head, COLUMN_IE, weir_fields[field].ie);
+    end = put_number(end, COLUMN_ENCODING, plan->encoding);
+    end = put_number(end, COLUMN_WIDTH, plan->width);
+    end = put_number(end, COLUMN_OFFSET, plan->offset);
+    end = put_number(end, COLUMN_ENTRY_WIDTH, plan->entry_width);
+
+    at = put_varint(at, BODY_COLUMNS << 3 | WIRE_BYTES);
+    at = put_varint(at, (size_t)(end - head) + bytes_size(plan->entries) + bytes_size(plan->exceptions) + 1 +
+                            varint_size(data_bytes) + data_bytes);
+    memcpy(at, head, (size_t)(end - head));
+    at += end - head;
+    at = put_bytes(at, COLUMN_DICTIONARY, plan->entries);
+    at = put_bytes(at, COLUMN_EXCEPTIONS, plan->exceptions);
+    at = put_varint(at, COLUMN_DATA << 3 | WIRE_BYTES);
+    at = put_varint(at, data_bytes);
+    *data = at;
+    return at + data_bytes;
+}
+
+static uint8_t *put_constant(uint8_t *at, enum weir_field field, const void *value, uint32_t width)
+{
+    struct plan plan = {.encoding = ENCODING_CONSTANT, .width = width};
+    uint8_t *data;
+    at = put_column(at, field, &plan, width, &data);
+    memcpy(data, value, width);
+    return at;
+}
+
+/** @number, which has weir_bits_room, in @plan->width bits. */
+static uint8_t *put_packed(uint8_t *at, enum weir_field field, const struct plan *plan, uint32_t *number,
+                           uint32_t count)
+{
+    uint8_t *data;
+    at = put_column(at, field, plan, weir_bits_bytes(count, plan->width), &data);
+    memset(number + count, 0, (weir_bits_room(count) - count) * sizeof *number);
+    weir_bits_pack(number, count, plan->width, data);
+    return at;
+}
+
+/* ---- the values of a column as numbers ---- */
+
+/** A column whose values are in scratch->number and, where one has more than 32 bits, in scratch->wide. */
+struct numbers {
+    enum weir_field field;
+    enum column_encoding narrow; /* the encoding in whole bytes: NARROW, DURATION */
+    enum column_encoding bits;   /* and in bits */
+    uint32_t entry_width;        /* of a dictionary; 0: none is wanted */
+    uint32_t count;
+    uint64_t offset; /* was subtracted from each */
+    uint64_t any;    /* all of them, ORed */
+};
+
+static inline bool is_wide(const struct numbers *n)
+{
+    return n->any >> 32 != 0;
+}
+
+static inline uint64_t number_at(const struct weir_body_scratch *scratch, const struct numbers *n, uint32_t i)
+{
+    return is_wide(n) ? scratch->wide[i] : scratch->number[i];
+}
+
+/* For each width that fields.def has. */
 #define FOR_EACH_WIDTH(X) X(8, uint8_t) X(16, uint16_t) X(32, uint32_t) X(64, uint64_t)
 
-#define SURVEY(bits, type)                                                                                             \
-    static void survey_##bits(const void *column, uint32_t count, uint64_t *any, uint64_t *differ)                     \
-    {                                                                                                                  \
-        const type *value = column;                                                                                    \
-        type first = value[0];                                                                                         \
-        type all = 0;                                                                                                  \
-        type other = 0;                                                                                                \
-        for (uint32_t i = 0; i < count; i++) {                                                                         \
-            all |= value[i];                                                                                           \
-            other |= (type)(value[i] ^ first);                                                                         \
-        }                                                                                                              \
-        *any = all;                                                                                                    \
-        *differ = other;                                                                                               \
-    }                                                                                                                  \
-    static bool index_##bits(const void *column, uint32_t count, uint32_t most, struct dictionary *dict, uint8_t *out) \
-    {                                                                                                                  \
-        const type *value = column;                                                                                    \
-        struct marks marks = {{0}};                                                                                    \
-        if (most == 0) return false;                                                                                   \
-        for (uint32_t i = 0; i < sample_rows(count); i++)                                                              \
-            mark(&marks, 0, value[i]);                                                                                 \
-        if (marks_count(&marks) > most) return false;                                                                  \
-        memset(dict->slot, 0, sizeof dict->slot);                                                                      \
-        dict->entries = 0;                                                                                             \
-        for (uint32_t i = 0; i < count; i++) {                                                                         \
-            int entry = dictionary_index(dict, most, 0, value[i]);                                                     \
-            if (entry < 0) return false;                                                                               \
-            out[i] = (uint8_t)entry;                                                                                   \
-        }                                                                                                              \
-        return true;                                                                                                   \
-    }                                                                                                                  \
-    /* Stores of 8 bytes for the odd widths; the next one, or the slack of COLUMN_OVERHEAD, takes the excess. */       \
-    static void narrow_##bits(const void *column, uint32_t count, uint64_t offset, uint32_t width, uint8_t *out)       \
-    {                                                                                                                  \
-        const type *value = column;                                                                                    \
-        type base = (type)offset;                                                                                      \
-        switch (width) {                                                                                               \
-        case 0: break;                                                                                                 \
-        case 1:                                                                                                        \
-            for (uint32_t i = 0; i < count; i++)                                                                       \
-                out[i] = (uint8_t)(value[i] - base);                                                                   \
-            break;                                                                                                     \
-        case 2:                                                                                                        \
-            for (uint32_t i = 0; i < count; i++) {                                                                     \
-                uint16_t two = (uint16_t)(value[i] - base);                                                            \
-                memcpy(out + 2 * (size_t)i, &two, sizeof two);                                                         \
-            }                                                                                                          \
-            break;                                                                                                     \
-        case 4:                                                                                                        \
-            for (uint32_t i = 0; i < count; i++) {                                                                     \
-                uint32_t four = (uint32_t)(value[i] - base);                                                           \
-                memcpy(out + 4 * (size_t)i, &four, sizeof four);                                                       \
-            }                                                                                                          \
-            break;                                                                                                     \
-        default:                                                                                                       \
-            for (uint32_t i = 0; i < count; i++) {                                                                     \
-                uint64_t eight = (type)(value[i] - base);                                                              \
-                memcpy(out + width * (size_t)i, &eight, sizeof eight);                                                 \
-            }                                                                                                          \
-        }                                                                                                              \
+#define SURVEY(bits, type)                                                                         \
+    static void survey_##bits(const void *column, uint32_t count, uint64_t *any, uint64_t *differ) \
+    {                                                                                              \
+        const type *value = column;                                                                \
+        type first = value[0];                                                                     \
+        type all = 0;                                                                              \
+        type other = 0;                                                                            \
+        for (uint32_t i = 0; i < count; i++) {                                                     \
+            all |= value[i];                                                                       \
+            other |= (type)(value[i] ^ first);                                                     \
+        }                                                                                          \
+        *any = all;                                                                                \
+        *differ = other;                                                                           \
+    }                                                                                              \
+    static void lower_##bits(const void *column, uint32_t count, uint64_t offset, uint32_t *out)   \
+    {                                                                                              \
+        const type *value = column;                                                                \
+        type base = (type)offset;                                                                  \
+        for (uint32_t i = 0; i < count; i++)                                                       \
+            out[i] = (uint32_t)(type)(value[i] - base);                                            \
     }
 
 FOR_EACH_WIDTH(SURVEY)
@@ -202,95 +259,299 @@ static void survey(uint32_t bytes, const void *column, uint32_t count, uint64_t 
     }
 }
 
-static bool index_values(uint32_t bytes, const void *column, uint32_t count, uint32_t most, struct dictionary *dict,
-                         uint8_t *out)
+/** The low 32 bits of each value's distance from @offset. */
+static void lower(uint32_t bytes, const void *column, uint32_t count, uint64_t offset, uint32_t *out)
 {
     switch (bytes) {
-    case 1: return index_8(column, count, most, dict, out);
-    case 2: return index_16(column, count, most, dict, out);
-    case 4: return index_32(column, count, most, dict, out);
-    default: return index_64(column, count, most, dict, out);
+    case 1: lower_8(column, count, offset, out); break;
+    case 2: lower_16(column, count, offset, out); break;
+    case 4: lower_32(column, count, offset, out); break;
+    default: lower_64(column, count, offset, out);
     }
 }
 
-static void narrow(uint32_t bytes, const void *column, uint32_t count, uint64_t offset, uint32_t width, uint8_t *out)
-{
-    switch (bytes) {
-    case 1: narrow_8(column, count, offset, width, out); break;
-    case 2: narrow_16(column, count, offset, width, out); break;
-    case 4: narrow_32(column, count, offset, width, out); break;
-    default: narrow_64(column, count, offset, width, out);
+/* ---- whole bytes ---- */
+
+/* Stores of 8 bytes for the odd widths; the next one, or the slack of COLUMN_OVERHEAD, takes the excess. */
+#define NARROW(bits, type)                                                                      \
+    static void narrow_##bits(const type *number, uint32_t count, uint32_t width, uint8_t *out) \
+    {                                                                                           \
+        switch (width) {                                                                        \
+        case 0: break;                                                                          \
+        case 1:                                                                                 \
+            for (uint32_t i = 0; i < count; i++)                                                \
+                out[i] = (uint8_t)number[i];                                                    \
+            break;                                                                              \
+        case 2:                                                                                 \
+            for (uint32_t i = 0; i < count; i++) {                                              \
+                uint16_t two = (uint16_t)number[i];                                             \
+                memcpy(out + 2 * (size_t)i, &two, sizeof two);                                  \
+            }                                                                                   \
+            break;                                                                              \
+        default:                                                                                \
+            for (uint32_t i = 0; i < count; i++) {                                              \
+                uint64_t eight = number[i];                                                     \
+                memcpy(out + width * (size_t)i, &eight, sizeof eight);                          \
+            }                                                                                   \
+        }                                                                                       \
     }
-}
 
-/** Everything of a column but its data and dictionary, whose bytes follow. */
-static uint8_t *put_column(uint8_t *at, enum weir_field field, const struct plan *plan, size_t data_bytes,
-                           const uint8_t *dictionary, size_t dictionary_bytes, uint8_t **data)
+NARROW(32, uint32_t)
+NARROW(64, uint64_t)
+
+static uint8_t *put_narrow(uint8_t *at, const struct weir_body_scratch *scratch, const struct numbers *n)
 {
-    uint8_t head[COLUMN_OVERHEAD];
-    uint8_t *end = put_number(head, COLUMN_IE, weir_fields[field].ie);
-    end = put_number(end, COLUMN_ENCODING, plan->encoding);
-    end = put_number(end, COLUMN_WIDTH, plan->width);
-    end = put_number(end, COLUMN_OFFSET, plan->offset);
-    if (dictionary_bytes != 0) end = put_number(end, COLUMN_ENTRY_WIDTH, plan->entry_width);
-
-    size_t size = (size_t)(end - head) + 1 + varint_size(data_bytes) + data_bytes;
-    if (dictionary_bytes != 0) size += 1 + varint_size(dictionary_bytes) + dictionary_bytes;
-    at = put_varint(at, BODY_COLUMNS << 3 | WIRE_BYTES);
-    at = put_varint(at, size);
-    memcpy(at, head, (size_t)(end - head));
-    at += end - head;
-    if (dictionary_bytes != 0) {
-        at = put_varint(at, COLUMN_DICTIONARY << 3 | WIRE_BYTES);
-        at = put_varint(at, dictionary_bytes);
-        memcpy(at, dictionary, dictionary_bytes);
-        at += dictionary_bytes;
-    }
-    at = put_varint(at, COLUMN_DATA << 3 | WIRE_BYTES);
-    at = put_varint(at, data_bytes);
-    *data = at;
-    return at + data_bytes;
-}
-
-static uint8_t *put_constant(uint8_t *at, enum weir_field field, const void *value, uint32_t width)
-{
-    struct plan plan = {.encoding = ENCODING_CONSTANT, .width = width};
+    struct plan plan = {.encoding = n->narrow, .width = n->any == 0 ? 0 : width_of(n->any), .offset = n->offset};
     uint8_t *data;
-    at = put_column(at, field, &plan, width, NULL, 0, &data);
-    memcpy(data, value, width);
+    at = put_column(at, n->field, &plan, (size_t)n->count * plan.width, &data);
+    if (is_wide(n))
+        narrow_64(scratch->wide, n->count, plan.width, data);
+    else
+        narrow_32(scratch->number, n->count, plan.width, data);
     return at;
 }
 
-static uint8_t *put_narrow(uint8_t *at, enum weir_field field, const struct plan *plan, const void *column,
-                           uint32_t count)
+/* ---- bits ---- */
+
+/** Numbers from all over a column. */
+struct sample {
+    uint32_t count;
+    uint64_t number[SAMPLE];
+};
+
+static void take_sample(const struct weir_body_scratch *scratch, const struct numbers *n, struct sample *sample)
 {
-    uint8_t *data;
-    at = put_column(at, field, plan, (size_t)count * plan->width, NULL, 0, &data);
-    narrow(weir_fields[field].width, column, count, plan->offset, plan->width, data);
-    return at;
+    uint32_t step = (n->count + SAMPLE - 1) / SAMPLE;
+    sample->count = 0;
+    for (uint32_t i = 0; i < n->count; i += step)
+        sample->number[sample->count++] = number_at(scratch, n, i);
 }
 
-static uint8_t *put_dictionary(uint8_t *at, enum weir_field field, uint32_t entry_width, const struct dictionary *dict,
-                               const uint8_t *index, uint32_t count)
+/** Bytes of an exception: its row, and what is above the bits that all have. */
+static uint32_t exception_width(uint64_t any, uint32_t bits)
 {
-    uint8_t entries[DICTIONARY_MOST * V6_BYTES + sizeof(uint64_t)];
-    uint8_t *end = entries;
-    for (uint32_t i = 0; i < dict->entries; i++, end += entry_width) {
-        if (entry_width == V6_BYTES) {
-            memcpy(end, &dict->high[i], sizeof dict->high[i]);
-            memcpy(end + sizeof dict->high[i], &dict->low[i], sizeof dict->low[i]);
-        } else {
-            memcpy(end, &dict->low[i], sizeof dict->low[i]);
+    return 2 + width_of(any >> bits);
+}
+
+/** The bits that take the least room, with exceptions for what needs more; *bytes: about how much that is. */
+static uint32_t choose_bits(const struct sample *sample, const struct numbers *n, size_t *bytes)
+{
+    uint8_t of_width[65] = {0};
+    for (uint32_t i = 0; i < sample->count; i++)
+        of_width[sample->number[i] == 0 ? 0 : bits_of(sample->number[i])]++;
+
+    uint32_t best = bits_of(n->any);
+    uint32_t above = 0;
+    *bytes = best > WEIR_BITS_MOST ? (size_t)n->count * width_of(n->any) : weir_bits_bytes(n->count, best);
+    for (uint32_t bits = best; bits-- > 0;) {
+        above += of_width[bits + 1];
+        if (above > sample->count / EXCEPTIONS_SHARE / 2) break;
+        if (bits > WEIR_BITS_MOST) continue;
+        size_t exceptions = (size_t)above * n->count / sample->count;
+        size_t size = weir_bits_bytes(n->count, bits) + exceptions * exception_width(n->any, bits);
+        if (size >= *bytes) continue;
+        *bytes = size;
+        best = bits;
+    }
+    return best;
+}
+
+_Static_assert(SAMPLE <= UINT8_MAX, "a sample's numbers are counted in a byte");
+
+/** Rows whose number needs more than @bits; at most @most of them are written, and one more may be counted. */
+static uint32_t find_exceptions(const struct weir_body_scratch *scratch, const struct numbers *n, uint32_t bits,
+                                uint32_t most, uint16_t *row)
+{
+    enum { TOGETHER = 8 };
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < n->count && found <= most; i += TOGETHER) {
+        uint32_t end = i + TOGETHER < n->count ? i + TOGETHER : n->count;
+        uint64_t any = 0;
+        for (uint32_t j = i; j < end; j++)
+            any |= number_at(scratch, n, j);
+        if (any >> bits == 0) continue;
+        for (uint32_t j = i; j < end && found <= most; j++) {
+            row[found] = (uint16_t)j;
+            found += number_at(scratch, n, j) >> bits != 0;
         }
     }
-    struct plan plan = {.encoding = ENCODING_DICTIONARY, .width = 1, .entry_width = entry_width};
-    uint8_t *data;
-    at = put_column(at, field, &plan, count, entries, (size_t)(end - entries), &data);
-    memcpy(data, index, count);
-    return at;
+    return found;
 }
 
-static uint8_t *put_numbers(uint8_t *at, enum weir_field field, const void *column, uint32_t count)
+/** Numbers of @bits, and exceptions where that does not do; NULL: too many of them. */
+static uint8_t *put_bits(uint8_t *at, struct weir_body_scratch *scratch, const struct numbers *n, uint32_t bits)
+{
+    enum { MOST = WEIR_BATCH_MOST / EXCEPTIONS_SHARE };
+    uint8_t exceptions[MOST * (2 + sizeof(uint64_t)) + sizeof(uint64_t)];
+    struct plan plan = {.encoding = n->bits, .width = bits, .offset = n->offset};
+    if (bits < bits_of(n->any)) {
+        uint16_t row[MOST + 1];
+        uint32_t width = exception_width(n->any, bits);
+        uint32_t found = find_exceptions(scratch, n, bits, MOST, row);
+        size_t size = (size_t)found * width;
+        if (found > MOST || weir_bits_bytes(n->count, bits) + size >= (size_t)n->count * width_of(n->any)) return NULL;
+        for (uint32_t i = 0; i < found; i++) {
+            uint8_t *to = exceptions + (size_t)i * width;
+            uint64_t above = number_at(scratch, n, row[i]) >> bits;
+            memcpy(to, &row[i], sizeof row[i]);
+            memcpy(to + sizeof row[i], &above, sizeof above);
+        }
+        plan.entry_width = width - (uint32_t)sizeof *row;
+        plan.exceptions = weir_view_of(exceptions, size);
+    }
+    return put_packed(at, n->field, &plan, scratch->number, n->count);
+}
+
+/* ---- dictionaries ---- */
+
+/** What a dictionary takes, but for some bytes before it. */
+static size_t dictionary_bytes(const struct numbers *n, uint32_t entries)
+{
+    return weir_bits_bytes(n->count, index_bits(entries)) + (size_t)entries * n->entry_width;
+}
+
+/** A number as what it stands for in a dictionary: IPv4 addresses are in network order there. */
+static uint64_t entry_of(const struct numbers *n, uint64_t number)
+{
+    uint64_t value = number + n->offset;
+    return weir_fields[n->field].is_ip ? __builtin_bswap32((uint32_t)value) : value;
+}
+
+/** About how many different numbers there are, by how many of a sample were seen once and twice (Chao 1984). */
+static uint32_t guess_codes(struct weir_body_scratch *scratch, const struct sample *sample, uint32_t shift)
+{
+    uint32_t seen[3] = {0}; /* more often, once, twice */
+    for (uint32_t i = 0; i < sample->count; i++)
+        scratch->code[sample->number[i] >> shift]++;
+    for (uint32_t i = 0; i < sample->count; i++) {
+        uint16_t *times = &scratch->code[sample->number[i] >> shift];
+        if (*times != 0) seen[*times < 3 ? *times : 0]++;
+        *times = 0;
+    }
+    return seen[0] + seen[1] + seen[2] + seen[1] * seen[1] / (2 * (seen[2] + 1));
+}
+
+/**
+ * Give each different number >> @shift a code, and write code << @shift with the low bits to scratch->index. How many
+ * codes there are, and the value of each in scratch->coded; 0: more than CODES_MOST.
+ */
+static inline uint32_t give_codes(struct weir_body_scratch *scratch, uint32_t count, uint32_t shift)
+{
+    const uint32_t *number = scratch->number;
+    uint32_t *restrict index = scratch->index;
+    uint16_t *restrict code = scratch->code;
+    uint32_t codes = 0;
+    uint32_t i = 0;
+    for (; i < count; i++) {
+        uint32_t high = number[i] >> shift;
+        uint32_t its = code[high];
+        if (__builtin_expect(its == 0, 0)) {
+            if (codes == CODES_MOST) break;
+            scratch->coded[codes++] = (uint16_t)high;
+            code[high] = (uint16_t)codes;
+            its = codes;
+        }
+        index[i] = number[i] + ((its - 1 - high) << shift);
+    }
+    for (uint32_t c = 0; c < codes; c++)
+        code[scratch->coded[c]] = 0;
+    return i == count ? codes : 0;
+}
+
+/** A dictionary of numbers for which there is a table, when it takes less than @bytes. NULL: it does not. */
+static uint8_t *put_codes(uint8_t *at, struct weir_body_scratch *scratch, const struct sample *sample,
+                          const struct numbers *n, size_t bytes)
+{
+    uint8_t entries[CODES_MOST * sizeof(uint64_t) + sizeof(uint64_t)];
+    if (dictionary_bytes(n, guess_codes(scratch, sample, 0)) >= bytes) return NULL;
+    uint32_t codes = give_codes(scratch, n->count, 0);
+    if (codes == 0 || dictionary_bytes(n, codes) >= bytes) return NULL;
+    for (uint32_t c = 0; c < codes; c++) {
+        uint64_t entry = entry_of(n, scratch->coded[c]);
+        memcpy(entries + (size_t)c * n->entry_width, &entry, sizeof entry);
+    }
+    struct plan plan = {.encoding = ENCODING_DICTIONARY_BITS,
+                        .width = index_bits(codes),
+                        .entry_width = n->entry_width,
+                        .entries = weir_view_of(entries, (size_t)codes * n->entry_width)};
+    return put_packed(at, n->field, &plan, scratch->index, n->count);
+}
+
+/** The same for any numbers, by hashing: costs three times as much. */
+static uint8_t *put_hashed(uint8_t *at, struct weir_body_scratch *scratch, const struct sample *sample,
+                           const struct numbers *n, size_t bytes)
+{
+    struct dictionary dict;
+    struct marks marks = {{0}};
+    for (uint32_t i = 0; i < sample->count; i++)
+        mark(&marks, 0, sample->number[i]);
+    uint32_t guess = marks_count(&marks);
+    if (guess > sample->count / 2 || dictionary_bytes(n, guess) >= bytes) return NULL;
+    dictionary_clear(&dict);
+    for (uint32_t i = 0; i < n->count; i++) {
+        int entry = dictionary_index(&dict, 0, number_at(scratch, n, i));
+        if (entry < 0) return NULL;
+        scratch->index[i] = (uint32_t)entry;
+    }
+    if (dictionary_bytes(n, dict.entries) >= bytes) return NULL;
+
+    uint8_t entries[DICTIONARY_MOST * sizeof(uint64_t) + sizeof(uint64_t)];
+    for (uint32_t i = 0; i < dict.entries; i++) {
+        uint64_t entry = entry_of(n, dict.low[i]);
+        memcpy(entries + (size_t)i * n->entry_width, &entry, sizeof entry);
+    }
+    struct plan plan = {.encoding = ENCODING_DICTIONARY_BITS,
+                        .width = index_bits(dict.entries),
+                        .entry_width = n->entry_width,
+                        .entries = weir_view_of(entries, (size_t)dict.entries * n->entry_width)};
+    return put_packed(at, n->field, &plan, scratch->index, n->count);
+}
+
+/** IPv4 addresses whose first halves have codes, when that takes less than @bytes. NULL: it does not. */
+static uint8_t *put_prefixed(uint8_t *at, struct weir_body_scratch *scratch, const struct sample *sample,
+                             const struct numbers *n, size_t bytes)
+{
+    uint32_t codes = guess_codes(scratch, sample, PREFIX_LOW_BITS);
+    if (weir_bits_bytes(n->count, PREFIX_LOW_BITS + index_bits(codes)) + codes * sizeof(uint16_t) >= bytes) return NULL;
+    codes = give_codes(scratch, n->count, PREFIX_LOW_BITS);
+    if (codes == 0) return NULL;
+    for (uint32_t c = 0; c < codes; c++)
+        scratch->coded[c] = (uint16_t)(scratch->coded[c] + (n->offset >> PREFIX_LOW_BITS));
+    struct plan plan = {.encoding = ENCODING_PREFIX_BITS,
+                        .width = PREFIX_LOW_BITS + index_bits(codes),
+                        .entry_width = sizeof *scratch->coded,
+                        .entries = weir_view_of((const uint8_t *)scratch->coded, codes * sizeof *scratch->coded)};
+    if (weir_bits_bytes(n->count, plan.width) + plan.entries.size >= bytes) return NULL;
+    return put_packed(at, n->field, &plan, scratch->index, n->count);
+}
+
+/* ---- choosing ---- */
+
+static uint8_t *put_chosen(uint8_t *at, struct weir_body_scratch *scratch, const struct numbers *n)
+{
+    if (n->count < BITS_ROWS || n->any == 0) return put_narrow(at, scratch, n);
+
+    struct sample sample;
+    size_t bytes;
+    uint8_t *end = NULL;
+    take_sample(scratch, n, &sample);
+    bool is_v4 = weir_fields[n->field].is_ip;
+    uint32_t bits = choose_bits(&sample, n, &bytes);
+    size_t clearly_less = bytes - bytes / 8;
+    if (n->entry_width != 0) {
+        if (bits_of(n->any) <= CODE_BITS)
+            end = put_codes(at, scratch, &sample, n, clearly_less);
+        else
+            end = put_hashed(at, scratch, &sample, n, clearly_less);
+    }
+    if (end == NULL && is_v4) end = put_prefixed(at, scratch, &sample, n, clearly_less);
+    if (end == NULL && !is_v4 && bits <= WEIR_BITS_MOST) end = put_bits(at, scratch, n, bits);
+    if (end == NULL && !is_wide(n)) end = put_bits(at, scratch, n, bits_of(n->any));
+    return end != NULL ? end : put_narrow(at, scratch, n);
+}
+
+static uint8_t *put_numbers(uint8_t *at, struct weir_body_scratch *scratch, enum weir_field field, const void *column,
+                            uint32_t count)
 {
     uint64_t any;
     uint64_t differ;
@@ -298,47 +559,77 @@ static uint8_t *put_numbers(uint8_t *at, enum weir_field field, const void *colu
     survey(bytes, column, count, &any, &differ);
     if (differ == 0) return put_constant(at, field, &any, width_of(any));
 
-    uint32_t width = width_of(any);
-    struct dictionary dict;
-    uint8_t index[WEIR_BATCH_MOST];
-    if (index_values(bytes, column, count, dictionary_most(count, width), &dict, index))
-        return put_dictionary(at, field, width, &dict, index, count);
-
-    struct plan plan = {.encoding = ENCODING_NARROW, .width = width};
-    if (width_of(differ) < width) {
-        plan.width = width_of(differ);
-        plan.offset = any & ~((1ull << 8 * plan.width) - 1);
+    uint64_t low = UINT64_MAX >> (64 - bits_of(differ)); /* the bits above are the same in all */
+    struct numbers numbers = {.field = field,
+                              .narrow = ENCODING_NARROW,
+                              .bits = ENCODING_BITS,
+                              .entry_width = width_of(any),
+                              .count = count,
+                              .offset = any & ~low,
+                              .any = any & low};
+    lower(bytes, column, count, numbers.offset, scratch->number);
+    if (is_wide(&numbers)) {
+        const uint64_t *value = column; /* no narrower ones are so far apart */
+        for (uint32_t i = 0; i < count; i++)
+            scratch->wide[i] = value[i] - numbers.offset;
     }
-    return put_narrow(at, field, &plan, column, count);
+    return put_chosen(at, scratch, &numbers);
 }
 
-/** Signed times: from the earliest one. */
-static uint8_t *put_times(uint8_t *at, enum weir_field field, enum column_encoding encoding, const int64_t *time,
+/** Signed times as distances from the earliest one. */
+static uint8_t *put_times(uint8_t *at, struct weir_body_scratch *scratch, enum weir_field field, const int64_t *time,
                           uint32_t count)
 {
-    int64_t least = time[0];
-    int64_t most = time[0];
-    for (uint32_t i = 1; i < count; i++) {
-        least = time[i] < least ? time[i] : least;
-        most = time[i] > most ? time[i] : most;
+    struct numbers numbers = {.field = field,
+                              .narrow = ENCODING_NARROW,
+                              .bits = ENCODING_BITS,
+                              .count = count,
+                              .offset = (uint64_t)weir_least(time, count)};
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t number = (uint64_t)time[i] - numbers.offset;
+        scratch->number[i] = (uint32_t)number;
+        numbers.any |= number;
     }
-    uint64_t range = (uint64_t)most - (uint64_t)least;
-    struct plan plan = {.encoding = encoding, .width = range == 0 ? 0 : width_of(range), .offset = (uint64_t)least};
-    return put_narrow(at, field, &plan, time, count);
+    if (is_wide(&numbers)) {
+        for (uint32_t i = 0; i < count; i++)
+            scratch->wide[i] = (uint64_t)time[i] - numbers.offset;
+    }
+    return put_chosen(at, scratch, &numbers);
 }
 
-static uint8_t *put_end_ms(uint8_t *at, const struct weir_batch *batch)
+/** Durations, from 0, or from the least one when it is negative. */
+static uint8_t *put_end_ms(uint8_t *at, struct weir_body_scratch *scratch, const struct weir_batch *batch)
 {
     const int64_t *end = batch->column[WEIR_FIELD_end_ms];
-    if (!weir_batch_has(batch, WEIR_FIELD_start_ms))
-        return put_times(at, WEIR_FIELD_end_ms, ENCODING_NARROW, end, batch->count);
-
     const int64_t *start = batch->column[WEIR_FIELD_start_ms];
-    int64_t duration[WEIR_BATCH_MOST];
-    for (uint32_t i = 0; i < batch->count; i++)
-        duration[i] = (int64_t)((uint64_t)end[i] - (uint64_t)start[i]);
-    return put_times(at, WEIR_FIELD_end_ms, ENCODING_DURATION, duration, batch->count);
+    if (!weir_batch_has(batch, WEIR_FIELD_start_ms))
+        return put_times(at, scratch, WEIR_FIELD_end_ms, end, batch->count);
+
+    struct numbers numbers = {
+        .field = WEIR_FIELD_end_ms, .narrow = ENCODING_DURATION, .bits = ENCODING_DURATION_BITS, .count = batch->count};
+    for (uint32_t i = 0; i < batch->count; i++) {
+        uint64_t number = (uint64_t)end[i] - (uint64_t)start[i];
+        scratch->number[i] = (uint32_t)number;
+        numbers.any |= number;
+    }
+    if (is_wide(&numbers)) {
+        int64_t least = INT64_MAX;
+        for (uint32_t i = 0; i < batch->count; i++) {
+            scratch->wide[i] = (uint64_t)end[i] - (uint64_t)start[i];
+            if ((int64_t)scratch->wide[i] < least) least = (int64_t)scratch->wide[i];
+        }
+        numbers.offset = (uint64_t)least;
+        numbers.any = 0;
+        for (uint32_t i = 0; i < batch->count; i++) {
+            scratch->wide[i] -= numbers.offset;
+            scratch->number[i] = (uint32_t)scratch->wide[i];
+            numbers.any |= scratch->wide[i];
+        }
+    }
+    return put_chosen(at, scratch, &numbers);
 }
+
+/* ---- addresses ---- */
 
 /** Addresses as two halves in memory order. */
 struct halves {
@@ -355,59 +646,100 @@ static struct halves halves_of(const struct weir_ip *ip)
 
 _Static_assert(sizeof(struct halves) == sizeof(struct weir_ip), "an address is two halves");
 
-static bool index_ips(const struct weir_ip *ip, uint32_t count, bool v4, struct dictionary *dict, uint8_t *out)
+/** A dictionary of addresses, when it takes less than @bytes. NULL: it does not. */
+static uint8_t *put_hashed_v6(uint8_t *at, struct weir_body_scratch *scratch, enum weir_field field,
+                              const struct weir_ip *ip, uint32_t count, size_t bytes)
 {
-    uint32_t most = dictionary_most(count, v4 ? V4_BYTES : V6_BYTES);
+    struct dictionary dict;
     struct marks marks = {{0}};
-    if (most == 0) return false;
-    for (uint32_t i = 0; i < sample_rows(count); i++) {
+    const struct numbers n = {.count = count, .entry_width = V6_BYTES};
+    for (uint32_t i = 0; i < count; i += (count + SAMPLE - 1) / SAMPLE) {
         struct halves halves = halves_of(&ip[i]);
         mark(&marks, halves.high, halves.low);
     }
-    if (marks_count(&marks) > most) return false;
-
-    memset(dict->slot, 0, sizeof dict->slot);
-    dict->entries = 0;
+    if (dictionary_bytes(&n, marks_count(&marks)) >= bytes) return NULL;
+    dictionary_clear(&dict);
     for (uint32_t i = 0; i < count; i++) {
         struct halves halves = halves_of(&ip[i]);
-        int entry = v4 ? dictionary_index(dict, most, 0, halves.low >> 32)
-                       : dictionary_index(dict, most, halves.high, halves.low);
-        if (entry < 0) return false;
-        out[i] = (uint8_t)entry;
+        int entry = dictionary_index(&dict, halves.high, halves.low);
+        if (entry < 0) return NULL;
+        scratch->index[i] = (uint32_t)entry;
     }
-    return true;
+    if (dictionary_bytes(&n, dict.entries) >= bytes) return NULL;
+
+    struct halves entries[DICTIONARY_MOST];
+    for (uint32_t i = 0; i < dict.entries; i++)
+        entries[i] = (struct halves){.high = dict.high[i], .low = dict.low[i]};
+    struct plan plan = {.encoding = ENCODING_DICTIONARY_BITS,
+                        .width = index_bits(dict.entries),
+                        .entry_width = V6_BYTES,
+                        .entries = weir_view_of((const uint8_t *)entries, dict.entries * sizeof *entries)};
+    return put_packed(at, field, &plan, scratch->index, count);
 }
 
-static uint8_t *put_ips(uint8_t *at, enum weir_field field, const struct weir_ip *ip, uint32_t count)
+/** All of them, whole. */
+static uint8_t *put_whole(uint8_t *at, enum weir_field field, const struct weir_ip *ip, uint32_t count, uint32_t width)
 {
-    static const struct weir_ip mapped = {{[10] = 0xff, [11] = 0xff}};
-    const struct halves any_v4 = halves_of(&mapped);
-    struct halves first = halves_of(&ip[0]);
-    uint64_t differ = 0;
-    uint64_t not_v4 = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        struct halves halves = halves_of(&ip[i]);
-        differ |= (halves.high ^ first.high) | (halves.low ^ first.low);
-        not_v4 |= halves.high | (uint32_t)(halves.low ^ any_v4.low);
-    }
-    bool v4 = not_v4 == 0;
-    uint32_t width = v4 ? V4_BYTES : V6_BYTES;
-    if (differ == 0) return put_constant(at, field, ip[0].bytes + sizeof ip[0] - width, width);
-
-    struct dictionary dict;
-    uint8_t index[WEIR_BATCH_MOST];
-    if (index_ips(ip, count, v4, &dict, index)) return put_dictionary(at, field, width, &dict, index, count);
-
     struct plan plan = {.encoding = ENCODING_NARROW, .width = width};
     uint8_t *data;
-    at = put_column(at, field, &plan, (size_t)count * width, NULL, 0, &data);
-    if (!v4) {
+    at = put_column(at, field, &plan, (size_t)count * width, &data);
+    if (width == sizeof *ip) {
         memcpy(data, ip, (size_t)count * sizeof *ip);
         return at;
     }
     for (uint32_t i = 0; i < count; i++)
         memcpy(data + V4_BYTES * (size_t)i, ip[i].bytes + sizeof ip[i] - V4_BYTES, V4_BYTES);
     return at;
+}
+
+static uint8_t *put_v4(uint8_t *at, struct weir_body_scratch *scratch, enum weir_field field, const struct weir_ip *ip,
+                       uint32_t count, uint32_t differ)
+{
+    if (differ == 0) return put_constant(at, field, ip->bytes + sizeof *ip - V4_BYTES, V4_BYTES);
+    if (count < BITS_ROWS) return put_whole(at, field, ip, count, V4_BYTES);
+
+    uint32_t low = (uint32_t)(UINT64_MAX >> (64 - bits_of(differ))); /* the bits above are the same in all */
+    struct numbers numbers = {.field = field,
+                              .bits = ENCODING_BITS,
+                              .entry_width = V4_BYTES,
+                              .count = count,
+                              .offset = scratch->number[0] & ~low,
+                              .any = low};
+    for (uint32_t i = 0; i < count; i++)
+        scratch->number[i] &= low;
+    return put_chosen(at, scratch, &numbers);
+}
+
+static uint8_t *put_v6(uint8_t *at, struct weir_body_scratch *scratch, enum weir_field field, const struct weir_ip *ip,
+                       uint32_t count)
+{
+    struct halves first = halves_of(ip);
+    uint64_t differ = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct halves halves = halves_of(&ip[i]);
+        differ |= (halves.high ^ first.high) | (halves.low ^ first.low);
+    }
+    if (differ == 0) return put_constant(at, field, ip, V6_BYTES);
+    size_t bytes = (size_t)count * V6_BYTES;
+    uint8_t *end = count < BITS_ROWS ? NULL : put_hashed_v6(at, scratch, field, ip, count, bytes - bytes / 8);
+    return end != NULL ? end : put_whole(at, field, ip, count, V6_BYTES);
+}
+
+static uint8_t *put_ips(uint8_t *at, struct weir_body_scratch *scratch, enum weir_field field, const struct weir_ip *ip,
+                        uint32_t count)
+{
+    static const struct weir_ip mapped = {{[10] = 0xff, [11] = 0xff}};
+    const struct halves any_v4 = halves_of(&mapped);
+    uint32_t first = weir_load_u32be(ip->bytes + sizeof *ip - V4_BYTES);
+    uint32_t differ = 0;
+    uint64_t not_v4 = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct halves halves = halves_of(&ip[i]);
+        not_v4 |= halves.high | (uint32_t)(halves.low ^ any_v4.low);
+        scratch->number[i] = __builtin_bswap32((uint32_t)(halves.low >> 32));
+        differ |= scratch->number[i] ^ first;
+    }
+    return not_v4 == 0 ? put_v4(at, scratch, field, ip, count, differ) : put_v6(at, scratch, field, ip, count);
 }
 
 size_t weir_body_bound(const struct weir_batch *batch)
@@ -419,20 +751,20 @@ size_t weir_body_bound(const struct weir_batch *batch)
     return bound;
 }
 
-size_t weir_body_encode(const struct weir_batch *batch, uint8_t *out)
+size_t weir_body_encode(struct weir_body_scratch *scratch, const struct weir_batch *batch, uint8_t *out)
 {
     assert(batch->count > 0);
     uint8_t *at = put_number(out, BODY_COUNT, batch->count);
     for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
         if (!weir_batch_has(batch, f)) continue;
         if (f == WEIR_FIELD_start_ms)
-            at = put_times(at, f, ENCODING_NARROW, batch->column[f], batch->count);
+            at = put_times(at, scratch, f, batch->column[f], batch->count);
         else if (f == WEIR_FIELD_end_ms)
-            at = put_end_ms(at, batch);
+            at = put_end_ms(at, scratch, batch);
         else if (weir_fields[f].is_ip)
-            at = put_ips(at, f, batch->column[f], batch->count);
+            at = put_ips(at, scratch, f, batch->column[f], batch->count);
         else
-            at = put_numbers(at, f, batch->column[f], batch->count);
+            at = put_numbers(at, scratch, f, batch->column[f], batch->count);
     }
     return (size_t)(at - out);
 }

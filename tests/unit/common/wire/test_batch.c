@@ -2,6 +2,7 @@
 #include "common/base/mem.h"
 #include "common/wire/batch.h"
 #include "common/wire/body.h"
+#include "weir/v1/batch.pb-c.h"
 
 #include "tests/support/cmocka.h"
 
@@ -14,7 +15,7 @@ static uint64_t random_next(uint64_t *seed)
     return *seed;
 }
 
-/** A value of @bytes bytes whose distribution, one of six, leads to another encoding. */
+/** A value of @bytes bytes whose distribution, one of eight, leads to another encoding. */
 static uint64_t random_value(uint64_t *seed, uint32_t style, uint32_t bytes)
 {
     uint64_t any = random_next(seed);
@@ -25,6 +26,8 @@ static uint64_t random_value(uint64_t *seed, uint32_t style, uint32_t bytes)
     case 2: return ((0x00fedcba98000000ull & mask) | (any & 0x1ff)) & mask; /* a common high part */
     case 3: return (any % 12) * 0x0001000100010001ull & mask;               /* few distinct */
     case 4: return any >> (any & 63) & mask;                                /* any width */
+    case 5: return (any % 50 == 0 ? any >> 8 : any >> 8 & 31) & mask;       /* few that are far from the rest */
+    case 6: return (any % 300) * 211 & mask;                                /* few distinct, in a table's reach */
     default: return any & mask;
     }
 }
@@ -39,6 +42,8 @@ static struct weir_ip random_ip(uint64_t *seed, uint32_t style)
     case 2: weir_store_u32be(bytes + 12, 0x0a000000 + (uint32_t)(any % 40)); return weir_ip_from_v4(bytes + 12);
     case 3: weir_store_u32be(bytes + 12, (uint32_t)any); return weir_ip_from_v4(bytes + 12);
     case 4: weir_store_u32be(bytes + 12, (uint32_t)(any % 40)); return weir_ip_from_v6(bytes);
+    case 5: weir_store_u32be(bytes + 12, (any & 7) << 24 | (any >> 8 & 0xffff)); return weir_ip_from_v4(bytes + 12);
+    case 6: weir_store_u32be(bytes + 12, 0xc6336400 | (any & 0x1ff)); return weir_ip_from_v4(bytes + 12);
     default: /* mixed */
         weir_store_u64be(bytes + 8, any);
         return any & 1 ? weir_ip_from_v6(bytes) : weir_ip_from_v4(bytes + 12);
@@ -49,7 +54,7 @@ static struct weir_batch *random_batch(uint64_t *seed, uint32_t count)
 {
     struct weir_batch *batch = NULL;
     assert_int_equal(weir_batch_create(WEIR_BATCH_MOST, &batch), 0);
-    batch->source.exporter = random_ip(seed, (uint32_t)(random_next(seed) % 6));
+    batch->source.exporter = random_ip(seed, (uint32_t)(random_next(seed) % 8));
     batch->source.domain = (uint32_t)random_next(seed);
     batch->protocol = WEIR_PROTOCOL_IPFIX;
     batch->first_received_ms = 1700000000000;
@@ -63,7 +68,7 @@ static struct weir_batch *random_batch(uint64_t *seed, uint32_t count)
     uint64_t written = 0;
     for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
         if (random_next(seed) % 4 == 0) continue;
-        uint32_t style = (uint32_t)(random_next(seed) % 6);
+        uint32_t style = (uint32_t)(random_next(seed) % 8);
         uint8_t *column = weir_batch_touch(batch, f);
         written |= 1ull << f;
         for (uint32_t i = 0; i < count; i++) {
@@ -105,7 +110,7 @@ static void random_batches_come_back_with_every_codec(void **state)
     for (int codec = WEIR_CODEC_NONE; codec <= WEIR_CODEC_ZSTD; codec++) {
         struct weir_batch_encoder *encoder = NULL;
         assert_int_equal(weir_batch_encoder_create(codec, &encoder), 0);
-        for (uint32_t round = 0; round < 40; round++) {
+        for (uint32_t round = 0; round < 80; round++) {
             struct weir_batch *batch = random_batch(&seed, counts[round % 8]);
             struct weir_batch_header header;
             struct weir_batch_header same;
@@ -240,7 +245,7 @@ static void bodies_that_break_the_format_are_refused(void **state)
         const char *what;
         int rc;
         uint8_t size;
-        uint8_t bytes[40];
+        uint8_t bytes[64];
     } cases[] = {
         {"bytes, narrow", 0, 14, {0x08, 2, 0x12, 10, COLUMN(1, 1, 1, 0x32, 2, 5, 6)}},
         {"another count", WEIR_EFORMAT, 14, {0x08, 3, 0x12, 10, COLUMN(1, 1, 1, 0x32, 2, 5, 6)}},
@@ -252,7 +257,53 @@ static void bodies_that_break_the_format_are_refused(void **state)
         {"constant of width 0", WEIR_EFORMAT, 12, {0x08, 2, 0x12, 8, COLUMN(1, 0, 0, 0x32, 0)}},
         {"constant of two", WEIR_EFORMAT, 14, {0x08, 2, 0x12, 10, COLUMN(1, 0, 1, 0x32, 2, 5, 6)}},
         {"duration of bytes", WEIR_EFORMAT, 14, {0x08, 2, 0x12, 10, COLUMN(1, 3, 1, 0x32, 2, 5, 6)}},
-        {"unknown encoding", WEIR_EUNSUPPORTED, 14, {0x08, 2, 0x12, 10, COLUMN(1, 4, 1, 0x32, 2, 5, 6)}},
+        {"unknown encoding", WEIR_EUNSUPPORTED, 14, {0x08, 2, 0x12, 10, COLUMN(1, 8, 1, 0x32, 2, 5, 6)}},
+        {"bits", 0, 44, {0x08, 2, 0x12, 40, COLUMN(1, 4, 3, 0x32, 32, 5, 0, 0, 0, 6)}},
+        {"bits, a word too short", WEIR_EFORMAT, 40, {0x08, 2, 0x12, 36, COLUMN(1, 4, 3, 0x32, 28, 5, 0, 0, 0, 6)}},
+        {"no bits at all", 0, 12, {0x08, 2, 0x12, 8, COLUMN(1, 4, 0, 0x28, 7)}},
+        {"33 bits", WEIR_EFORMAT, 44, {0x08, 2, 0x12, 40, COLUMN(1, 4, 33, 0x32, 32, 5)}},
+        {"more bits than the field", WEIR_EFORMAT, 44, {0x08, 2, 0x12, 40, COLUMN(4, 4, 9, 0x32, 32, 5)}},
+        {"exception", 0, 51, {0x08, 2, 0x12, 47, COLUMN(1, 4, 3, 0x40, 1, 0x4a, 3, 1, 0, 9, 0x32, 32, 5)}},
+        {"exception past the rows",
+         WEIR_EFORMAT,
+         51,
+         {0x08, 2, 0x12, 47, COLUMN(1, 4, 3, 0x40, 1, 0x4a, 3, 2, 0, 9, 0x32, 32, 5)}},
+        {"half an exception",
+         WEIR_EFORMAT,
+         50,
+         {0x08, 2, 0x12, 46, COLUMN(1, 4, 3, 0x40, 1, 0x4a, 2, 1, 0, 0x32, 32, 5)}},
+        {"exceptions of no width", WEIR_EFORMAT, 48, {0x08, 2, 0x12, 44, COLUMN(1, 4, 3, 0x4a, 2, 1, 0, 0x32, 32, 5)}},
+        {"exception wider than the field",
+         WEIR_EFORMAT,
+         52,
+         {0x08, 2, 0x12, 48, COLUMN(4, 4, 3, 0x40, 2, 0x4a, 4, 1, 0, 9, 9, 0x32, 32, 5)}},
+        {"more exceptions than rows",
+         WEIR_EFORMAT,
+         57,
+         {0x08, 2, 0x12, 53, COLUMN(1, 4, 3, 0x40, 1, 0x4a, 9, 1, 0, 9, 1, 0, 9, 1, 0, 9, 0x32, 32, 5)}},
+        {"dictionary in bits", 0, 50, {0x08, 2, 0x12, 46, COLUMN(1, 5, 1, 0x3a, 2, 77, 78, 0x40, 1, 0x32, 32, 1)}},
+        {"index past it in bits",
+         WEIR_EFORMAT,
+         50,
+         {0x08, 2, 0x12, 46, COLUMN(1, 5, 2, 0x3a, 2, 77, 78, 0x40, 1, 0x32, 32, 2)}},
+        {"index of 17 bits",
+         WEIR_EFORMAT,
+         50,
+         {0x08, 2, 0x12, 46, COLUMN(1, 5, 17, 0x3a, 2, 77, 78, 0x40, 1, 0x32, 32, 1)}},
+        {"duration of bytes in bits", WEIR_EFORMAT, 44, {0x08, 2, 0x12, 40, COLUMN(1, 6, 3, 0x32, 32, 5)}},
+        {"prefixes of numbers", WEIR_EUNSUPPORTED, 44, {0x08, 2, 0x12, 40, COLUMN(1, 7, 16, 0x32, 32, 5)}},
+        {"prefixes", 0, 50, {0x08, 2, 0x12, 46, COLUMN(27, 7, 16, 0x3a, 2, 0, 10, 0x40, 2, 0x32, 32, 1)}},
+        {"no prefix", WEIR_EFORMAT, 46, {0x08, 2, 0x12, 42, COLUMN(27, 7, 16, 0x40, 2, 0x32, 32, 1)}},
+        {"prefix past the last one",
+         WEIR_EFORMAT,
+         50,
+         {0x08, 2, 0x12, 46, COLUMN(27, 7, 17, 0x3a, 2, 0, 10, 0x40, 2, 0x32, 32, 0, 0, 1)}},
+        {"half a prefix", WEIR_EFORMAT, 49, {0x08, 2, 0x12, 45, COLUMN(27, 7, 16, 0x3a, 1, 10, 0x40, 2, 0x32, 32, 1)}},
+        {"prefixes of one byte",
+         WEIR_EFORMAT,
+         50,
+         {0x08, 2, 0x12, 46, COLUMN(27, 7, 16, 0x3a, 2, 0, 10, 0x40, 1, 0x32, 32, 1)}},
+        {"addresses in bits", 0, 44, {0x08, 2, 0x12, 40, COLUMN(27, 4, 8, 0x32, 32, 1)}},
         {"column runs past the body", WEIR_EFORMAT, 14, {0x08, 2, 0x12, 11, COLUMN(1, 1, 1, 0x32, 2, 5, 6)}},
         {"group", WEIR_EFORMAT, 3, {0x08, 2, 0x13}},
         {"a number for a column", WEIR_EFORMAT, 4, {0x08, 2, 0x10, 5}},
@@ -281,6 +332,97 @@ static void bodies_that_break_the_format_are_refused(void **state)
         assert_int_equal(got->count, rc == 0 ? 2 : 0);
     }
     weir_batch_destroy(got);
+}
+
+/** What a column of @count values looks like, as protobuf's own reader sees it. */
+static void check_column(enum weir_field field, const void *values, uint32_t count, Weir__V1__Column__Encoding encoding,
+                         size_t bytes)
+{
+    struct weir_batch *batch = NULL;
+    assert_int_equal(weir_batch_create(count, &batch), 0);
+    memcpy(weir_batch_touch(batch, field), values, (size_t)count * weir_fields[field].width);
+    weir_batch_commit(batch, count, 1ull << field);
+    struct encoded e = encode(WEIR_CODEC_NONE, batch);
+    Weir__V1__FlowBatch *body = weir__v1__flow_batch__unpack(NULL, e.body.size, e.body.data);
+    assert_non_null(body);
+    assert_int_equal(body->count, count);
+    assert_int_equal(body->n_columns, 1);
+    assert_int_equal(body->columns[0]->ie, weir_fields[field].ie);
+    assert_int_equal(body->columns[0]->encoding, encoding);
+    if (e.body.size > bytes) fail_msg("%s takes %zu bytes, not %zu", weir_fields[field].name, e.body.size, bytes);
+    weir__v1__flow_batch__free_unpacked(body, NULL);
+    assert_int_equal(decode(&e, WEIR_COLUMNS_ALL), 0);
+    assert_same_flows(e.got, batch);
+    forget(&e);
+}
+
+static void each_kind_of_column_takes_as_few_bits_as_its_values_need(void **state)
+{
+    (void)state;
+    enum { ROWS = 4096, HEAD = 32 };
+    static uint64_t wide[ROWS];
+    static uint16_t port[ROWS];
+    static uint8_t proto[ROWS];
+    static struct weir_ip ip[ROWS];
+    uint64_t seed = 5;
+    for (uint32_t i = 0; i < ROWS; i++)
+        wide[i] = 0x123450000 + random_next(&seed) % 4096;
+    check_column(WEIR_FIELD_bytes, wide, ROWS, WEIR__V1__COLUMN__ENCODING__BITS, ROWS * 12 / 8 + HEAD);
+    for (uint32_t i = 0; i < ROWS; i++)
+        wide[i] = i % 127 == 0 ? random_next(&seed) : random_next(&seed) % 16; /* 33 exceptions of 8 and 2 bytes */
+    check_column(WEIR_FIELD_bytes, wide, ROWS, WEIR__V1__COLUMN__ENCODING__BITS, ROWS * 4 / 8 + 33 * 10 + HEAD);
+    for (uint32_t i = 0; i < ROWS; i++)
+        wide[i] = 0x0000020304050000 + random_next(&seed) % 3 * 0x10001;
+    check_column(WEIR_FIELD_src_mac, wide, ROWS, WEIR__V1__COLUMN__ENCODING__DICTIONARY_BITS,
+                 ROWS * 2 / 8 + 3 * 8 + HEAD);
+    for (uint32_t i = 0; i < ROWS; i++)
+        port[i] = (uint16_t)(1000 + random_next(&seed) % 12 * 5000);
+    check_column(WEIR_FIELD_dst_port, port, ROWS, WEIR__V1__COLUMN__ENCODING__DICTIONARY_BITS,
+                 ROWS * 4 / 8 + 12 * 2 + HEAD);
+    for (uint32_t i = 0; i < ROWS; i++)
+        proto[i] = random_next(&seed) & 1 ? 6 : 17;
+    check_column(WEIR_FIELD_proto, proto, ROWS, WEIR__V1__COLUMN__ENCODING__DICTIONARY_BITS, ROWS / 8 + 2 + HEAD);
+    for (uint32_t i = 0; i < ROWS; i++)
+        ip[i] = random_ip(&seed, 5);
+    check_column(WEIR_FIELD_src_ip, ip, ROWS, WEIR__V1__COLUMN__ENCODING__PREFIX_BITS, ROWS * 19 / 8 + 8 * 2 + HEAD);
+    for (uint32_t i = 0; i < ROWS; i++)
+        ip[i] = random_ip(&seed, 3);
+    check_column(WEIR_FIELD_src_ip, ip, ROWS, WEIR__V1__COLUMN__ENCODING__BITS, ROWS * 4 + HEAD);
+    for (uint32_t i = 0; i < ROWS; i++)
+        ip[i] = random_ip(&seed, 4);
+    check_column(WEIR_FIELD_src_ip, ip, ROWS, WEIR__V1__COLUMN__ENCODING__DICTIONARY_BITS,
+                 ROWS * 6 / 8 + 40 * 16 + HEAD);
+}
+
+static void what_a_codec_does_not_shrink_is_not_tried_for_a_while(void **state)
+{
+    (void)state;
+    uint64_t seed = 11;
+    struct weir_batch *batch = random_batch(&seed, 256);
+    struct weir_batch *repeated = NULL;
+    struct weir_batch_encoder *encoder = NULL;
+    assert_int_equal(weir_batch_create(4096, &repeated), 0);
+    for (uint32_t i = 0; i < 16; i++)
+        assert_int_equal(weir_batch_append_rows(repeated, batch, 0, 256), 0);
+    assert_int_equal(weir_batch_encoder_create(WEIR_CODEC_LZ4, &encoder), 0);
+    weir_batch_clear(batch);
+    uint8_t *noise = weir_batch_touch(batch, WEIR_FIELD_bytes);
+    for (uint32_t i = 0; i < 256 * sizeof(uint64_t); i++)
+        noise[i] = (uint8_t)random_next(&seed);
+    weir_batch_commit(batch, 256, 1ull << WEIR_FIELD_bytes);
+    batch->source = repeated->source;
+
+    for (uint32_t i = 0; i < 34; i++) {
+        struct weir_batch_header header;
+        struct weir_buf body = WEIR_BUF_INIT;
+        assert_int_equal(weir_batch_encode(encoder, i % 17 == 0 ? batch : repeated, &header, &body), 0);
+        bool rests = i % 17 < 16; /* the one that did not shrink, and 15 more */
+        assert_int_equal(header.codec, rests ? WEIR_CODEC_NONE : WEIR_CODEC_LZ4);
+        weir_buf_fini(&body);
+    }
+    weir_batch_encoder_destroy(encoder);
+    weir_batch_destroy(repeated);
+    weir_batch_destroy(batch);
 }
 
 static void every_cut_of_a_body_is_refused(void **state)
@@ -398,6 +540,8 @@ int main(void)
         cmocka_unit_test(a_batch_of_losses_only_has_an_empty_body),
         cmocka_unit_test(an_unknown_column_is_stepped_over),
         cmocka_unit_test(bodies_that_break_the_format_are_refused),
+        cmocka_unit_test(each_kind_of_column_takes_as_few_bits_as_its_values_need),
+        cmocka_unit_test(what_a_codec_does_not_shrink_is_not_tried_for_a_while),
         cmocka_unit_test(every_cut_of_a_body_is_refused),
         cmocka_unit_test(a_flipped_byte_never_breaks_the_decoder),
         cmocka_unit_test(a_header_with_a_field_out_of_range_is_refused),
