@@ -31,11 +31,6 @@ static inline uint64_t hash_v6(const struct agg_addresses *addresses, const stru
     return ((uint64_t)product ^ (uint64_t)(product >> 64)) * agg_addresses_multiplier(addresses);
 }
 
-static inline uint32_t v4_of(const struct weir_ip *ip)
-{
-    return weir_load_u32be(ip->bytes + 12);
-}
-
 static inline uint32_t new_id(struct agg_addresses *addresses, const struct weir_ip *ip)
 {
     addresses->ips[++addresses->count] = *ip;
@@ -69,7 +64,7 @@ void agg_addresses_ids(struct agg_addresses *addresses, const struct weir_ip *ip
         for (uint32_t i = 0; i < rows; i++) {
             const struct weir_ip *ip = &ips[from + i];
             if (weir_ip_is_v4(ip)) {
-                hashes[i] = hash_v4(addresses, v4_of(ip));
+                hashes[i] = hash_v4(addresses, weir_ip_v4(ip));
                 __builtin_prefetch((uint64_t *)v4->slots + (hashes[i] >> v4->shift), 1);
             } else {
                 hashes[i] = hash_v6(addresses, ip);
@@ -79,8 +74,8 @@ void agg_addresses_ids(struct agg_addresses *addresses, const struct weir_ip *ip
         for (uint32_t i = 0; i < rows; i++) {
             const struct weir_ip *ip = &ips[from + i];
             if (weir_ip_is_v4(ip)) {
-                uint64_t *slot = find_v4(v4, v4_of(ip), hashes[i]);
-                if (*slot == 0) *slot = (uint64_t)new_id(addresses, ip) << 32 | v4_of(ip);
+                uint64_t *slot = find_v4(v4, weir_ip_v4(ip), hashes[i]);
+                if (*slot == 0) *slot = (uint64_t)new_id(addresses, ip) << 32 | weir_ip_v4(ip);
                 ret[from + i] = *slot >> 32;
             } else {
                 uint32_t *slot = find_v6(v6, addresses->ips, ip, hashes[i]);
@@ -179,7 +174,7 @@ static int compare_ids(const void *a, const void *b, void *ctx)
 
 static inline uint32_t digit_of(const struct weir_ip *ip, int digit)
 {
-    return v4_of(ip) >> digit * DIGIT_BITS & (DIGIT - 1);
+    return weir_ip_v4(ip) >> digit * DIGIT_BITS & (DIGIT - 1);
 }
 
 /** Sort ids of IPv4 addresses, least digit first; an odd number of passes: the result is in @spare. */

@@ -93,6 +93,14 @@ static inline uint32_t new_row(struct agg_roll_emitter *emitter, enum agg_table 
     return chunk->count++;
 }
 
+static inline void put_ip(struct agg_chunk *chunk, int which, uint32_t row, const struct weir_ip *ip)
+{
+    if (chunk->v4)
+        chunk->v4_ip[which][row] = weir_ip_v4(ip);
+    else
+        chunk->ip[which][row] = *ip;
+}
+
 static inline void put_counts(struct agg_chunk *chunk, uint32_t row, const struct weir_counts *counts, bool sampled)
 {
     chunk->flows[row] = counts->flows;
@@ -137,7 +145,7 @@ static inline void put_address(struct agg_roll_emitter *emitter, const struct we
                                const struct weir_counts *counts, bool wide)
 {
     uint32_t row = new_row(emitter, table, weir_ip_is_v4(ip), wide);
-    emitter->chunk[table].ip[0][row] = *ip;
+    put_ip(&emitter->chunk[table], 0, row, ip);
     put_counts(&emitter->chunk[table], row, counts, wide);
 }
 
@@ -146,8 +154,8 @@ static inline void put_pair(struct agg_roll_emitter *emitter, const struct weir_
 {
     struct agg_chunk *chunk = &emitter->chunk[AGG_TABLE_PAIR];
     uint32_t row = new_row(emitter, AGG_TABLE_PAIR, weir_ip_is_v4(src) && weir_ip_is_v4(dst), wide);
-    chunk->ip[0][row] = *src;
-    chunk->ip[1][row] = *dst;
+    put_ip(chunk, 0, row, src);
+    put_ip(chunk, 1, row, dst);
     put_counts(chunk, row, counts, wide);
     if (src == dst) put_address(emitter, src, AGG_TABLE_SELF, counts, wide);
 }
@@ -250,7 +258,7 @@ static inline void put_services(struct agg_roll *roll, const struct agg_list *se
             uint64_t key = read_sum(segment->data + at, wide, &counts);
             const struct weir_ip *server = &roll->addresses.ips[agg_key_upper(key)];
             uint32_t row = new_row(emitter, AGG_TABLE_SERVICE, weir_ip_is_v4(server), wide);
-            chunk->ip[0][row] = *server;
+            put_ip(chunk, 0, row, server);
             chunk->proto[row] = (uint8_t)(key >> 16);
             chunk->port[row] = (uint16_t)key;
             put_counts(chunk, row, &counts, wide);

@@ -56,18 +56,18 @@ static void read_values(const struct agg_chunk *chunk, uint32_t at, struct weir_
     union weir_value *value = row->value;
     switch (chunk->table) {
     case AGG_TABLE_SERVICE:
-        value[WEIR_DIM_server_ip].ip = chunk->ip[0][at];
+        value[WEIR_DIM_server_ip].ip = agg_chunk_ip(chunk, 0, at);
         value[WEIR_DIM_proto].number = chunk->proto[at];
         value[WEIR_DIM_server_port].number = chunk->port[at];
         value[WEIR_DIM_service].number = weir_service_of(chunk->proto[at], chunk->port[at]);
         break;
     case AGG_TABLE_PAIR:
-        value[WEIR_DIM_src_ip].ip = chunk->ip[0][at];
-        value[WEIR_DIM_dst_ip].ip = chunk->ip[1][at];
+        value[WEIR_DIM_src_ip].ip = agg_chunk_ip(chunk, 0, at);
+        value[WEIR_DIM_dst_ip].ip = agg_chunk_ip(chunk, 1, at);
         break;
-    case AGG_TABLE_SRC: value[WEIR_DIM_src_ip].ip = value[WEIR_DIM_ip].ip = chunk->ip[0][at]; break;
-    case AGG_TABLE_DST: value[WEIR_DIM_dst_ip].ip = value[WEIR_DIM_ip].ip = chunk->ip[0][at]; break;
-    default: value[WEIR_DIM_ip].ip = chunk->ip[0][at]; break;
+    case AGG_TABLE_SRC: value[WEIR_DIM_src_ip].ip = value[WEIR_DIM_ip].ip = agg_chunk_ip(chunk, 0, at); break;
+    case AGG_TABLE_DST: value[WEIR_DIM_dst_ip].ip = value[WEIR_DIM_ip].ip = agg_chunk_ip(chunk, 0, at); break;
+    default: value[WEIR_DIM_ip].ip = agg_chunk_ip(chunk, 0, at); break;
     }
 }
 

@@ -3,12 +3,12 @@
  * AGG_CHUNK_ROWS rows, ordered by their first address, column by column. Rows of several chunks with the same
  * dimensions add up, as rows of a table do.
  *
- *     version 1 | family 1 (4, 6) | kind 1 (1: with what sampling adds) | 0 | rows 4
- *     then each column: bytes 4 | widths, two bits a row: 1, 2, 4 or 8 | values, little-endian, as wide as said
+ *     version 2 | family 1 (4, 6) | kind 1 (1: with what sampling adds) | 0 | rows 4
+ *     then each column, packed (packed.h)
  *
  * Columns: the addresses (IPv4: one number each, IPv6: two halves; the first as a difference to the row before),
  * protocol and port of a service, flows, packets, bytes, and with sampling: what scaling adds to packets and to bytes,
- * the two variances.
+ * the two variances (the bits of IEEE 754 doubles).
  */
 #ifndef WEIR_AGGREGATOR_STORE_CHUNK_H
 #define WEIR_AGGREGATOR_STORE_CHUNK_H
@@ -24,8 +24,11 @@ struct agg_chunk {
     bool v4;              /* all addresses are IPv4; else they are stored in full */
     bool sampled;         /* the last four columns are there */
     uint32_t count;
-    struct weir_ip ip[2][AGG_CHUNK_ROWS]; /* the second of pairs */
-    uint8_t proto[AGG_CHUNK_ROWS];        /* of services, and the port */
+    union {
+        struct weir_ip ip[2][AGG_CHUNK_ROWS]; /* the second of pairs */
+        uint32_t v4_ip[2][AGG_CHUNK_ROWS];    /* as numbers, if all are IPv4 */
+    };
+    uint8_t proto[AGG_CHUNK_ROWS]; /* of services, and the port */
     uint16_t port[AGG_CHUNK_ROWS];
     uint64_t flows[AGG_CHUNK_ROWS];
     uint64_t packets[AGG_CHUNK_ROWS];
@@ -41,6 +44,14 @@ int agg_chunk_encode(const struct agg_chunk *chunk, struct weir_buf *out);
 
 /** The rows of @bytes, of @table. WEIR_ECORRUPT: it is no chunk; WEIR_EVERSION: a newer one. @ret is undefined then. */
 int agg_chunk_decode(struct weir_view bytes, enum agg_table table, struct agg_chunk *ret);
+
+static inline struct weir_ip agg_chunk_ip(const struct agg_chunk *chunk, int which, uint32_t row)
+{
+    if (!chunk->v4) return chunk->ip[which][row];
+    uint8_t four[4];
+    weir_store_u32be(four, chunk->v4_ip[which][row]);
+    return weir_ip_from_v4(four);
+}
 
 static inline struct weir_counts agg_chunk_counts(const struct agg_chunk *chunk, uint32_t row)
 {

@@ -182,7 +182,8 @@ static void set_family(rocksdb_options_t *options, enum agg_family family, const
     /* The limit over all families is what flushes; one family alone must not do it sooner. */
     rocksdb_options_set_write_buffer_size(options, conf->buffer_bytes);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
-    rocksdb_options_set_compression(options, family == AGG_FAMILY_FLOWS ? NOTHING : LZ4);
+    bool is_packed = family != AGG_FAMILY_META && family != AGG_FAMILY_BLOCK; /* by us already */
+    rocksdb_options_set_compression(options, is_packed ? NOTHING : LZ4);
     if (family == AGG_FAMILY_FLOWS) {
         rocksdb_options_set_enable_blob_files(options, 1);
         rocksdb_options_set_min_blob_size(options, BLOB_LEAST_BYTES);

@@ -117,6 +117,13 @@ static inline void weir_store_u64be(uint8_t *at, uint64_t value)
 }
 
 /** Little-endian loads and stores, for our own formats. */
+static inline uint16_t weir_load_u16le(const uint8_t *at)
+{
+    uint16_t value;
+    memcpy(&value, at, sizeof value);
+    return value;
+}
+
 static inline uint32_t weir_load_u32le(const uint8_t *at)
 {
     uint32_t value;
@@ -129,6 +136,11 @@ static inline uint64_t weir_load_u64le(const uint8_t *at)
     uint64_t value;
     memcpy(&value, at, sizeof value);
     return value;
+}
+
+static inline void weir_store_u16le(uint8_t *at, uint16_t value)
+{
+    memcpy(at, &value, sizeof value);
 }
 
 static inline void weir_store_u32le(uint8_t *at, uint32_t value)

@@ -35,6 +35,12 @@ static inline bool weir_ip_is_v4(const struct weir_ip *ip)
     return memcmp(ip->bytes, mapped, sizeof mapped) == 0;
 }
 
+/** An IPv4 address as a number. */
+static inline uint32_t weir_ip_v4(const struct weir_ip *ip)
+{
+    return weir_load_u32be(ip->bytes + 12);
+}
+
 static inline bool weir_ip_equal(const struct weir_ip *a, const struct weir_ip *b)
 {
     return memcmp(a, b, sizeof *a) == 0;

@@ -97,7 +97,7 @@ static int resolve(const char *text, struct replay *replay, struct weir_why *why
 static struct sockaddr_in loopback_for(const struct weir_ip *exporter)
 {
     uint32_t host = (uint32_t)weir_hash64(exporter, sizeof *exporter, 0) & 0xffffff;
-    if (weir_ip_is_v4(exporter) && exporter->bytes[12] == 127) host = weir_load_u32be(exporter->bytes + 12) & 0xffffff;
+    if (weir_ip_is_v4(exporter) && exporter->bytes[12] == 127) host = weir_ip_v4(exporter) & 0xffffff;
     if (host == 0 || host == 0xffffff) host = 1;
     return (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000000u | host)};
 }

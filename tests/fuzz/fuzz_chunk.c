@@ -17,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (agg_chunk_decode(weir_buf_view(&bytes), table, &again) < 0) abort();
     if (again.count != chunk.count || again.v4 != chunk.v4 || again.sampled != chunk.sampled) abort();
     for (uint32_t i = 0; i < chunk.count; i++) {
-        if (!weir_ip_equal(&chunk.ip[0][i], &again.ip[0][i])) abort();
+        struct weir_ip before = agg_chunk_ip(&chunk, 0, i), after = agg_chunk_ip(&again, 0, i);
+        if (!weir_ip_equal(&before, &after)) abort();
         if (chunk.flows[i] != again.flows[i] || chunk.bytes[i] != again.bytes[i]) abort();
     }
     weir_buf_fini(&bytes);

@@ -100,8 +100,8 @@ static uint32_t add_chunk(struct agg_rows *rows, struct weir_view key, struct we
         struct dims of = {.shard = weir_load_u16be(key.data),
                           .table = key.data[2],
                           .window = weir_load_u32be(key.data + 3),
-                          .ip = {chunk->ip[0][i]}};
-        if (of.table == AGG_TABLE_PAIR) of.ip[1] = chunk->ip[1][i];
+                          .ip = {agg_chunk_ip(chunk, 0, i)}};
+        if (of.table == AGG_TABLE_PAIR) of.ip[1] = agg_chunk_ip(chunk, 1, i);
         if (of.table == AGG_TABLE_SERVICE) {
             of.proto = chunk->proto[i];
             of.port = chunk->port[i];

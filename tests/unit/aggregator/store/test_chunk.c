@@ -25,8 +25,13 @@ static void fill(uint64_t *random, enum agg_table table, bool v4, bool sampled, 
 {
     chunk = (struct agg_chunk){.table = table, .v4 = v4, .sampled = sampled, .count = count};
     for (uint32_t i = 0; i < count; i++) {
-        chunk.ip[0][i] = random_ip(random, v4);
-        if (table == AGG_TABLE_PAIR) chunk.ip[1][i] = random_ip(random, v4);
+        for (int which = 0; which < (table == AGG_TABLE_PAIR ? 2 : 1); which++) {
+            struct weir_ip ip = random_ip(random, v4);
+            if (v4)
+                chunk.v4_ip[which][i] = weir_ip_v4(&ip);
+            else
+                chunk.ip[which][i] = ip;
+        }
         if (table == AGG_TABLE_SERVICE) {
             chunk.proto[i] = (uint8_t)random_next(random);
             chunk.port[i] = (uint16_t)random_next(random);
