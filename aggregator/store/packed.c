@@ -8,7 +8,7 @@
 
 enum {
     HEADER_BYTES = 5,
-    SAMPLE = 512,             /* numbers that the width is guessed from */
+    SAMPLE = 512, /* numbers that the width is guessed from */
     BITS = 64
 };
 
