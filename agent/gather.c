@@ -18,6 +18,7 @@ struct agent_gather {
     uint64_t flows_open;
     int64_t now_mono_ms;
     uint32_t streams;
+    uint32_t streams_with_drops;
 };
 
 int agent_gather_create(const struct agent_gather_conf *conf, struct agent_pool *pool, struct agent_sink sink,
@@ -51,6 +52,14 @@ static struct weir_batch *take_open(struct agent_gather *gather, struct agent_st
     return batch;
 }
 
+static void forget_drops(struct agent_gather *gather, struct agent_stream *stream)
+{
+    if (stream->drops == NULL) return;
+    weir_free(stream->drops);
+    stream->drops = NULL;
+    gather->streams_with_drops--;
+}
+
 static void close_batch(struct agent_gather *gather, struct agent_stream *stream)
 {
     struct weir_batch *batch = take_open(gather, stream);
@@ -60,6 +69,7 @@ static void close_batch(struct agent_gather *gather, struct agent_stream *stream
     }
     batch->loss = stream->loss;
     batch->health = stream->health;
+    if (stream->drops != NULL) batch->drops = *stream->drops;
     stream->loss = (struct weir_loss){0};
     stream->told_mono_ms = gather->now_mono_ms;
     uint32_t flows = batch->count;
@@ -73,12 +83,13 @@ static void close_batch(struct agent_gather *gather, struct agent_stream *stream
     assert(batch == NULL);
     gather->counts.flows_out += flows;
     stream->told_ms = received_ms;
+    forget_drops(gather, stream);
 }
 
 /** Hand over a batch without flows. */
 static bool give_report(struct agent_gather *gather, const struct weir_source *source,
                         const struct agent_gather_note *heard, const struct weir_loss *loss,
-                        const struct weir_health *health)
+                        const struct weir_health *health, const struct weir_drops *drops)
 {
     struct weir_batch *batch = NULL;
     if (agent_pool_take(gather->pool, LEAST_ROWS, &batch) < 0) return false;
@@ -88,6 +99,7 @@ static bool give_report(struct agent_gather *gather, const struct weir_source *s
     batch->last_export_ms = heard->export_ms;
     batch->loss = *loss;
     batch->health = *health;
+    if (drops != NULL) batch->drops = *drops;
     bool taken = gather->sink.take(gather->sink.ctx, &batch) == 0;
     agent_pool_give(gather->pool, &batch);
     gather->counts.reports += taken;
@@ -97,8 +109,9 @@ static bool give_report(struct agent_gather *gather, const struct weir_source *s
 static void report(struct agent_gather *gather, struct agent_stream *stream)
 {
     stream->told_mono_ms = gather->now_mono_ms;
-    if (!give_report(gather, &stream->source, &stream->heard, &stream->loss, &stream->health)) return;
+    if (!give_report(gather, &stream->source, &stream->heard, &stream->loss, &stream->health, stream->drops)) return;
     stream->loss = (struct weir_loss){0};
+    forget_drops(gather, stream);
     stream->told_ms = stream->heard.received_ms;
 }
 
@@ -109,9 +122,10 @@ void agent_gather_report(struct agent_gather *gather, struct agent_stream *strea
 }
 
 bool agent_gather_report_of(struct agent_gather *gather, const struct weir_source *source,
-                            const struct agent_gather_note *heard, const struct weir_loss *loss)
+                            const struct agent_gather_note *heard, const struct weir_loss *loss,
+                            const struct weir_drops *drops)
 {
-    return give_report(gather, source, heard, loss, &(struct weir_health){0});
+    return give_report(gather, source, heard, loss, &(struct weir_health){0}, drops);
 }
 
 void agent_gather_flush(struct agent_gather *gather)
@@ -152,6 +166,7 @@ void agent_gather_detach(struct agent_gather *gather, struct agent_stream **stre
         close_batch(gather, stream);
     }
     if (weir_loss_any(&stream->loss)) report(gather, stream);
+    forget_drops(gather, stream);
     gather->streams--;
     weir_free(stream);
 }
@@ -222,6 +237,17 @@ void agent_gather_commit(struct agent_gather *gather, struct agent_stream *strea
 void agent_gather_lose(struct agent_stream *stream, const struct weir_loss *loss)
 {
     weir_loss_add(&stream->loss, loss);
+}
+
+void agent_gather_drop(struct agent_gather *gather, struct agent_stream *stream, const struct weir_drop *drop)
+{
+    if (stream->drops == NULL) {
+        if (gather->streams_with_drops >= gather->conf.most_drops) return;
+        stream->drops = weir_calloc(1, sizeof *stream->drops);
+        if (stream->drops == NULL) return;
+        gather->streams_with_drops++;
+    }
+    (void)weir_drops_add(stream->drops, drop); /* fewer reasons than places */
 }
 
 void agent_gather_describe(struct agent_stream *stream, const struct weir_health *health,

@@ -38,12 +38,13 @@ struct agent_gather_conf {
     uint32_t most_streams;  /* sources attached at a time */
     size_t most_open_bytes; /* memory of open batches: over it a batch is closed rather than grown */
     uint32_t report_ms;     /* a report comes this long after the batch before, at the earliest */
+    uint32_t most_drops;    /* streams that have drops to tell at a time; losses of others come without a reason */
 };
 
 /** Open batches of 1,000 busy exporters stay inside this, and a lone exporter still gets whole batches. */
 #define AGENT_GATHER_DEFAULTS    \
     ((struct agent_gather_conf){ \
-        .linger_ms = 200, .most_streams = 16384, .most_open_bytes = 24u << 20, .report_ms = 5000})
+        .linger_ms = 200, .most_streams = 16384, .most_open_bytes = 24u << 20, .report_ms = 5000, .most_drops = 1024})
 
 struct agent_gather_counts {
     uint64_t flows_in;          /* committed by decoders, or without a batch to go to */
@@ -69,6 +70,7 @@ struct agent_stream {
     struct weir_source source;
     struct weir_batch *batch;       /* NULL while nothing is open */
     struct weir_loss loss;          /* to travel with the next batch */
+    struct weir_drops *drops;       /* likewise; NULL: none */
     struct weir_health health;      /* as last said */
     struct agent_gather_note heard; /* as last described */
     int64_t opened_mono_ms;
@@ -111,6 +113,9 @@ void agent_gather_commit(struct agent_gather *gather, struct agent_stream *strea
 /** Add to the losses that travel with the stream's next batch to close. */
 void agent_gather_lose(struct agent_stream *stream, const struct weir_loss *loss);
 
+/** Say why something was lost, with the stream's next batch to close; the loss itself is agent_gather_lose's. */
+void agent_gather_drop(struct agent_gather *gather, struct agent_stream *stream, const struct weir_drop *drop);
+
 /** What the batches of the stream say of their source from now on, and what reports say of its last datagram. */
 void agent_gather_describe(struct agent_stream *stream, const struct weir_health *health,
                            const struct agent_gather_note *heard);
@@ -123,7 +128,8 @@ void agent_gather_report(struct agent_gather *gather, struct agent_stream *strea
  * later.
  */
 bool agent_gather_report_of(struct agent_gather *gather, const struct weir_source *source,
-                            const struct agent_gather_note *heard, const struct weir_loss *loss);
+                            const struct agent_gather_note *heard, const struct weir_loss *loss,
+                            const struct weir_drops *drops);
 
 /**
  * Close what has lingered. Returns in how many ms the next batch is due (call again then), or -1 when none is open.

@@ -130,7 +130,10 @@ struct origin {
     int64_t received_ms;
 };
 
-/** Take note of a refusal; @told: a batch will tell of it. Returns whether the sender has few of them, less than its share of the capture a second. */
+/**
+ * Take note of a refusal; @told: a batch will tell of it. Returns whether the sender has few of them, less than its share
+ * of the capture a second.
+ */
 static bool note_refused(struct worker *worker, const struct origin *from, enum agent_refusal refusal,
                          struct weir_view bytes, bool told)
 {
@@ -155,7 +158,8 @@ static void refuse(struct worker *worker, const struct origin *from, enum agent_
     const struct agent_listener *listener = worker->listener;
     const struct agent_endpoint *endpoint = &listener->endpoints[from->endpoint];
     bool few = note_refused(worker, from, refusal, bytes, told);
-    log_refused(worker, &from->peer.ip, agent_refusal_name(refusal), agent_refusal_text(refusal), bytes.size);
+    log_refused(worker, &from->peer.ip, agent_refusal_name(refusal),
+                weir_drop_info(agent_refusal_reason(refusal))->text, bytes.size);
     if (listener->conf.ring == NULL) return;
     const struct agent_ring_note note = {.from = from->peer.ip,
                                          .to = agent_sender_ip(&endpoint->address),
@@ -269,13 +273,15 @@ static void tcp_ended(void *ctx, const struct agent_tcp_peer *peer, enum agent_t
 
 static bool report_refused(struct worker *worker, const struct agent_refused_of *of)
 {
-    const struct agent_refused *newest = agent_refused_example(of, 0);
-    const struct agent_gather_note heard = {.protocol = agent_protocol_wire(newest->protocol),
-                                            .received_ms = newest->at_ms};
+    const struct agent_gather_note heard = {.protocol = agent_protocol_wire(of->untold_protocol),
+                                            .received_ms = of->untold_last_ms};
     struct weir_loss loss = {0};
-    for (int i = AGENT_REFUSAL_NONE + 1; i < AGENT_REFUSAL_COUNT; i++) /* who is denied is no exporter of ours */
-        loss.undecodable += of->untold[i].count;
-    return agent_gather_report_of(worker->gather, &(struct weir_source){.exporter = of->ip}, &heard, &loss);
+    struct weir_drops drops;
+    agent_refused_untold(of, &drops);
+    for (uint32_t i = 0; i < drops.count; i++) {
+        if (drops.at[i].reason != WEIR_DROP_denied) loss.undecodable += drops.at[i].count; /* we did not want those */
+    }
+    return agent_gather_report_of(worker->gather, &(struct weir_source){.exporter = of->ip}, &heard, &loss, &drops);
 }
 
 /** Report senders whose datagrams were refused before a source was known, at most so many, who wait longest first. */

@@ -51,14 +51,10 @@ static void print_exporter(struct json_writer *json, const struct agent_exporter
     jsonw_end_object(json);
 }
 
-static const char *reason_name(enum agent_refusal refusal)
+/** Nothing that a decoder refuses: it never saw it. */
+static const struct weir_drop_info *reason_of(enum agent_refusal refusal)
 {
-    return refusal == AGENT_REFUSAL_NONE ? "denied" : agent_refusal_name(refusal);
-}
-
-static const char *reason_text(enum agent_refusal refusal)
-{
-    return refusal == AGENT_REFUSAL_NONE ? "the allow-list does not name this sender" : agent_refusal_text(refusal);
+    return weir_drop_info(agent_refused_reason(refusal));
 }
 
 static void print_example(struct json_writer *json, const struct agent_refused *refused)
@@ -72,8 +68,8 @@ static void print_example(struct json_writer *json, const struct agent_refused *
     jsonw_begin_object(json);
     jsonw_key_time(json, "at", refused->at_ms);
     jsonw_key_text(json, "protocol", agent_protocol_name(refused->protocol));
-    jsonw_key_text(json, "reason", reason_name(refused->refusal));
-    jsonw_key_text(json, "meaning", reason_text(refused->refusal));
+    jsonw_key_text(json, "reason", reason_of(refused->refusal)->name);
+    jsonw_key_text(json, "meaning", reason_of(refused->refusal)->text);
     jsonw_key_u64(json, "port", refused->port);
     jsonw_key_u64(json, "bytes", refused->size);
     jsonw_key(json, "head");
@@ -88,7 +84,7 @@ static void print_refused(struct json_writer *json, const struct agent_refused_o
     jsonw_key(json, "by_reason");
     jsonw_begin_object(json);
     for (int i = 0; i < AGENT_REFUSAL_COUNT; i++) {
-        if (of->by[i] > 0) jsonw_key_u64(json, reason_name((enum agent_refusal)i), of->by[i]);
+        if (of->by[i] > 0) jsonw_key_u64(json, reason_of((enum agent_refusal)i)->name, of->by[i]);
     }
     jsonw_end_object(json);
     jsonw_key(json, "last");

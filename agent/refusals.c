@@ -4,6 +4,9 @@
 
 enum { WAYS = 4 }; /* places that an address may have */
 
+_Static_assert((int)AGENT_REFUSAL_COUNT <= WEIR_DROPS_MOST, "a report holds all of them");
+_Static_assert((int)AGENT_REFUSED_BYTES == WEIR_DROP_HEAD, "an example is one in a report, too");
+
 static int64_t last_ms(const struct agent_refused_of *of)
 {
     const struct agent_refused *newest = agent_refused_example(of, 0);
@@ -41,6 +44,8 @@ const struct agent_refused_of *agent_refusals_note(struct agent_refusals *refusa
     if (untold->count++ == 0) untold->first_ms = refused->at_ms;
     untold->last_ms = refused->at_ms;
     if (of->untold_since_ms == 0) of->untold_since_ms = refused->at_ms;
+    of->untold_last_ms = refused->at_ms;
+    of->untold_protocol = refused->protocol;
     return of;
 }
 
@@ -54,6 +59,29 @@ struct agent_refused_of *agent_refusals_due(struct agent_refusals *refusals, int
         if (due == NULL || since_ms < due->untold_since_ms) due = of;
     }
     return due;
+}
+
+void agent_refused_untold(const struct agent_refused_of *of, struct weir_drops *drops)
+{
+    drops->count = 0;
+    for (int i = 0; i < AGENT_REFUSAL_COUNT; i++) {
+        const struct agent_untold *untold = &of->untold[i];
+        if (untold->count == 0) continue;
+        struct weir_drop drop = {.reason = agent_refused_reason((enum agent_refusal)i),
+                                 .count = untold->count,
+                                 .first_ms = untold->first_ms,
+                                 .last_ms = untold->last_ms};
+        const struct agent_refused *newest = agent_refused_example(of, 0);
+        for (uint32_t back = 0; newest != NULL && (int)newest->refusal != i; back++)
+            newest = agent_refused_example(of, back);
+        if (newest != NULL) {
+            drop.example_ms = newest->at_ms;
+            drop.bytes = newest->size;
+            drop.head_size = newest->excerpt;
+            memcpy(drop.head, newest->head, newest->excerpt);
+        }
+        (void)weir_drops_add(drops, &drop); /* fewer reasons than places */
+    }
 }
 
 void agent_refused_tell(struct agent_refused_of *of)

@@ -14,6 +14,12 @@ enum {
     AGENT_REFUSED_BYTES = 64,    /* of one example */
 };
 
+/** Who is not allowed is denied before a decoder looks: NONE here. */
+static inline enum weir_drop_reason agent_refused_reason(enum agent_refusal refusal)
+{
+    return refusal == AGENT_REFUSAL_NONE ? WEIR_DROP_denied : agent_refusal_reason(refusal);
+}
+
 /** A datagram or message that was refused. */
 struct agent_refused {
     int64_t at_ms;
@@ -38,6 +44,8 @@ struct agent_refused_of {
     uint64_t by[AGENT_REFUSAL_COUNT];
     struct agent_refused last[AGENT_REFUSED_EXAMPLES]; /* example n of all stands at n % AGENT_REFUSED_EXAMPLES */
     int64_t untold_since_ms;                           /* 0: all was told */
+    int64_t untold_last_ms;
+    enum agent_protocol untold_protocol; /* of the last */
     struct agent_untold untold[AGENT_REFUSAL_COUNT];
 };
 
@@ -57,6 +65,9 @@ const struct agent_refused_of *agent_refusals_note(struct agent_refusals *refusa
 
 /** The address that waits longest to be told of, if that is since @before_ms or longer, or in the future; else NULL. */
 struct agent_refused_of *agent_refusals_due(struct agent_refusals *refusals, int64_t before_ms, int64_t now_ms);
+
+/** What was not told of an address, with the examples that are still there. */
+void agent_refused_untold(const struct agent_refused_of *of, struct weir_drops *drops);
 
 /** It was told. */
 void agent_refused_tell(struct agent_refused_of *of);

@@ -88,7 +88,7 @@ static int make_plan(const struct agg_answerer *by, const struct weir_question *
                      const struct weir_filter *filter, struct plan *plan, struct weir_why *why)
 {
     *plan = (struct plan){0};
-    if (question->shape == WEIR_SHAPE_EXPORTERS) {
+    if (question->shape == WEIR_SHAPE_EXPORTERS || question->shape == WEIR_SHAPE_DROPS) {
         cut_time(by, question, plan);
         return 0;
     }
@@ -146,7 +146,7 @@ static int run_plan(struct agg_scan *scan, const struct plan *plan)
     int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < plan->count; i++) {
         const struct segment *segment = &plan->segments[i];
-        bool exporters = question->shape == WEIR_SHAPE_EXPORTERS;
+        bool exporters = question->shape == WEIR_SHAPE_EXPORTERS || question->shape == WEIR_SHAPE_DROPS;
         note_range(coverage, segment->tier == AGG_TIER_1M ? WEIR_TIER_1M : WEIR_TIER_1H, segment->from_ms,
                    segment->to_ms);
         if (!exporters) rc = agg_scan_rows(scan, &plan->rows, segment->tier, segment->from_ms, segment->to_ms);

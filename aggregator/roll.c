@@ -8,7 +8,8 @@
 #include <assert.h>
 
 enum {
-    CELLS_AT_HAND = 16 /* a power of two */
+    CELLS_AT_HAND = 16, /* a power of two */
+    REASONS_ADDED = 2   /* to those of a batch */
 };
 
 #define COLUMN(id) (1ull << WEIR_FIELD_##id)
@@ -466,6 +467,38 @@ static void add_heard(struct agg_roll *roll, const struct agg_roll_batch *of, st
     row->sampling_origin = origin == NULL ? 0 : origin[of->batch->count - 1];
 }
 
+static uint64_t less(uint64_t from, uint64_t what)
+{
+    return from > what ? from - what : 0;
+}
+
+/** Why something was lost, in the same minute; losses without a reason have the one that says so. */
+static void add_drops(struct agg_roll *roll, const struct agg_roll_batch *of, struct agg_source_key *source)
+{
+    struct agg_roll_tier *tier = &roll->tier[AGG_TIER_1M];
+    int64_t heard_ms = agg_clamp_ms(of->header->last_received_ms, of->commit_ms);
+    uint64_t undecodable = of->header->loss.undecodable, templates = of->header->loss.template_missing;
+    for (uint32_t i = 0; of->batch != NULL && i < of->batch->drops.count; i++) {
+        struct weir_drop drop = of->batch->drops.at[i];
+        enum weir_drop_loss loss = weir_drop_info(drop.reason)->loss;
+        if (loss == WEIR_DROP_OF_UNDECODABLE) undecodable = less(undecodable, drop.count);
+        if (loss == WEIR_DROP_OF_TEMPLATES) templates = less(templates, drop.count);
+        drop.first_ms = agg_clamp_ms(drop.first_ms, of->commit_ms);
+        drop.last_ms = agg_clamp_ms(drop.last_ms, of->commit_ms);
+        if (drop.example_ms != 0) drop.example_ms = agg_clamp_ms(drop.example_ms, of->commit_ms);
+        source->reason = drop.reason;
+        weir_drop_add(&source_row(tier, source)->drop, &drop);
+    }
+    const struct weir_drop rest[REASONS_ADDED] = {
+        {.reason = WEIR_DROP_unexplained, .count = undecodable, .first_ms = heard_ms, .last_ms = heard_ms},
+        {.reason = WEIR_DROP_template_missing, .count = templates, .first_ms = heard_ms, .last_ms = heard_ms}};
+    for (int i = 0; i < REASONS_ADDED; i++) {
+        if (rest[i].count == 0) continue;
+        source->reason = rest[i].reason;
+        weir_drop_add(&source_row(tier, source)->drop, &rest[i]);
+    }
+}
+
 int agg_roll_add(struct agg_roll *roll, const struct agg_roll_batch *of)
 {
     assert(of->shard < WEIR_SHARDS);
@@ -474,7 +507,8 @@ int agg_roll_add(struct agg_roll *roll, const struct agg_roll_batch *of)
     roll->step++;
     roll->piece_count = roll->touched_count = 0;
     int rc = of->batch == NULL ? 0 : prepare(&cut);
-    if (rc == 0) rc = weir_table_reserve(sources, sources->count + roll->touched_count + 1);
+    size_t reasons = REASONS_ADDED + (of->batch == NULL ? 0 : of->batch->drops.count);
+    if (rc == 0) rc = weir_table_reserve(sources, sources->count + roll->touched_count + 1 + reasons);
     if (rc < 0) return rc;
 
     struct agg_source_key source = {.shard = of->shard,
@@ -485,6 +519,7 @@ int agg_roll_add(struct agg_roll *roll, const struct agg_roll_batch *of)
     copy_name(source.agent, of->agent);
     if (of->batch != NULL) add_flows(&cut, &source);
     add_heard(roll, of, &source);
+    add_drops(roll, of, &source);
     return 0;
 }
 

@@ -29,7 +29,7 @@ struct agg_roll_batch {
     const char *site;
     const char *agent;
     const struct weir_batch_header *header;
-    const struct weir_batch *batch; /* NULL when there is no body */
+    const struct weir_batch *batch; /* NULL when there is no body; flows, drops, or both */
 };
 
 /** What happened to flows since creation. */

@@ -44,9 +44,10 @@ struct agg_source_key {
     uint32_t protocol;
     char site[WEIR_NAME_BYTES];
     char agent[WEIR_NAME_BYTES];
+    uint32_t reason; /* enum weir_drop_reason */
 };
 
-_Static_assert(sizeof(struct agg_source_key) == 160, "keys are compared as bytes");
+_Static_assert(sizeof(struct agg_source_key) == 164, "keys are compared as bytes");
 
 struct agg_roll_tier {
     struct weir_table sources; /* agg_source_key -> agg_row */

@@ -365,7 +365,8 @@ static int order_tier(const struct agg_roll_tier *tier, struct ordered *ret)
         struct agg_row_key stored = {.shard = key->shard,
                                      .window = key->window,
                                      .source = {.exporter = key->exporter, .domain = key->domain},
-                                     .protocol = key->protocol};
+                                     .protocol = key->protocol,
+                                     .reason = (enum weir_drop_reason)key->reason};
         memcpy(stored.site, key->site, sizeof stored.site);
         memcpy(stored.agent, key->agent, sizeof stored.agent);
         struct stored_source *source = &ret->sources[ret->source_count++];

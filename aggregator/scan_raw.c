@@ -169,6 +169,7 @@ static bool is_in_range(const struct raw *raw)
 {
     const struct weir_question *question = raw->scan->question;
     const struct weir_batch_totals *totals = &raw->header.totals;
+    if (totals->flows == 0) return false;
     if (totals->min_start_ms == 0) return true; /* some times are not sent */
     int64_t first_ms = agg_clamp_ms(totals->min_start_ms, raw->commit_ms);
     int64_t last_ms = totals->max_end_ms;

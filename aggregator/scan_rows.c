@@ -191,8 +191,9 @@ static int add_source_row(struct agg_scan *scan, void *ctx, struct weir_view key
     struct agg_row row;
     int rc = decode_source(key_bytes, value, &key, &row);
     if (rc < 0) return rc;
-    read_source(&key, scan->answer, &adding->row);
     scan->scanned++;
+    if (key.reason != WEIR_DROP_NONE) return 0;
+    read_source(&key, scan->answer, &adding->row);
     return add_row(scan, adding, agg_scan_step(scan->question, key.window * adding->width_ms), &row.counts);
 }
 
@@ -216,9 +217,63 @@ int agg_scan_rows(struct agg_scan *scan, const struct agg_row_plan *plan, enum a
     return rc;
 }
 
+/** What the walk over the rows of sources is for. */
+struct source_scan {
+    int64_t width_ms; /* of the rows */
+    bool coverage_only;
+};
+
+/** The names of a row in the answer. */
+struct row_names {
+    uint32_t site;
+    uint32_t agent;
+};
+
+static int name_row(struct weir_answer *answer, const struct agg_row_key *key, struct row_names *ret)
+{
+    int64_t site = weir_answer_name(answer, key->site), agent = weir_answer_name(answer, key->agent);
+    if (site < 0 || agent < 0) return (int)(site < 0 ? site : agent);
+    *ret = (struct row_names){(uint32_t)site, (uint32_t)agent};
+    return 0;
+}
+
+static int add_drop(struct weir_answer *answer, const struct agg_row_key *key, enum weir_drop_reason reason,
+                    const struct weir_drop *drop)
+{
+    struct row_names names;
+    if (drop->count == 0) return 0;
+    int rc = name_row(answer, key, &names);
+    if (rc < 0) return rc;
+    struct weir_answer_drop row = {
+        .source = key->source, .protocol = key->protocol, .site = names.site, .agent = names.agent, .drop = *drop};
+    row.drop.reason = reason;
+    return weir_answer_add_drop(answer, &row);
+}
+
+/** What was lost for reasons that no batch gives: in the time that the source was heard in, or in the window. */
+static int add_lost(struct weir_answer *answer, const struct agg_row_key *key, const struct agg_row *row,
+                    int64_t window_ms)
+{
+    const struct {
+        enum weir_drop_reason reason;
+        uint64_t count;
+    } lost[] = {{WEIR_DROP_sequence, row->lost.sequence},
+                {WEIR_DROP_socket_drops, row->lost.socket_drops},
+                {WEIR_DROP_spool, row->lost.spool}};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < sizeof lost / sizeof *lost; i++) {
+        struct weir_drop drop = {.count = lost[i].count,
+                                 .first_ms = row->first_heard_ms != 0 ? row->first_heard_ms : window_ms,
+                                 .last_ms = row->last_heard_ms != 0 ? row->last_heard_ms : window_ms};
+        rc = add_drop(answer, key, lost[i].reason, &drop);
+    }
+    return rc;
+}
+
 static int add_source(struct agg_scan *scan, void *ctx, struct weir_view key_bytes, struct weir_view value)
 {
-    const bool *coverage_only = ctx;
+    const struct source_scan *of = ctx;
+    bool drops = scan->question->shape == WEIR_SHAPE_DROPS;
     struct weir_answer *answer = scan->answer;
     struct agg_row_key stored_key;
     struct agg_row stored_row;
@@ -229,6 +284,7 @@ static int add_source(struct agg_scan *scan, void *ctx, struct weir_view key_byt
     const struct agg_row *row = &stored_row;
     struct weir_where where = {.source = key->source, .protocol = key->protocol, .site = key->site};
     if (weir_filter_excludes(scan->filter, &where)) return 0;
+    if (key->reason != WEIR_DROP_NONE) return drops ? add_drop(answer, key, key->reason, &row->drop) : 0;
     struct weir_lost *lost = &answer->coverage.lost;
     lost->sequence += row->lost.sequence;
     lost->templates += row->lost.templates;
@@ -236,14 +292,16 @@ static int add_source(struct agg_scan *scan, void *ctx, struct weir_view key_byt
     lost->socket_drops += row->lost.socket_drops;
     lost->spool += row->lost.spool;
     if (row->last_flows_ms != 0 && row->sampling_one_in == 0) answer->coverage.sampling_unknown = true;
-    if (*coverage_only) return 0;
+    if (drops) return add_lost(answer, key, row, key->window * of->width_ms);
+    if (of->coverage_only) return 0;
 
-    int64_t site = weir_answer_name(answer, key->site), agent = weir_answer_name(answer, key->agent);
-    if (site < 0 || agent < 0) return (int)(site < 0 ? site : agent);
+    struct row_names names;
+    rc = name_row(answer, key, &names);
+    if (rc < 0) return rc;
     struct weir_answer_exporter exporter = {.source = key->source,
                                             .protocol = key->protocol,
-                                            .site = (uint32_t)site,
-                                            .agent = (uint32_t)agent,
+                                            .site = names.site,
+                                            .agent = names.agent,
                                             .batches = row->batches,
                                             .flows = row->counts.flows,
                                             .packets = row->counts.packets,
@@ -261,5 +319,6 @@ static int add_source(struct agg_scan *scan, void *ctx, struct weir_view key_byt
 
 int agg_scan_sources(struct agg_scan *scan, enum agg_tier tier, int64_t from_ms, int64_t to_ms, bool coverage_only)
 {
-    return walk(scan, tier, AGG_TABLE_SOURCE, from_ms, to_ms, add_source, &coverage_only);
+    struct source_scan of = {.width_ms = agg_tier_ms(tier), .coverage_only = coverage_only};
+    return walk(scan, tier, AGG_TABLE_SOURCE, from_ms, to_ms, add_source, &of);
 }

@@ -1,25 +1,8 @@
 #include "agent/decode/count.h"
 
-static const char *const names[] = {"none",
-#define NAME(name, text) #name,
-                                    AGENT_REFUSALS(NAME)
-#undef NAME
-};
-
-static const char *const texts[] = {"nothing was refused",
-#define TEXT(name, text) text,
-                                    AGENT_REFUSALS(TEXT)
-#undef TEXT
-};
-
 const char *agent_refusal_name(enum agent_refusal refusal)
 {
-    return names[refusal];
-}
-
-const char *agent_refusal_text(enum agent_refusal refusal)
-{
-    return texts[refusal];
+    return refusal == AGENT_REFUSAL_NONE ? "none" : weir_drop_info(agent_refusal_reason(refusal))->name;
 }
 
 const char *agent_protocol_name(enum agent_protocol protocol)

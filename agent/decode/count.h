@@ -5,34 +5,28 @@
 #ifndef WEIR_AGENT_DECODE_COUNT_H
 #define WEIR_AGENT_DECODE_COUNT_H
 
-#include "common/flow/flow.h"
+#include "common/flow/drop.h"
 
-/** Why a datagram, or the rest of it, was refused. */
-#define AGENT_REFUSALS(X)                                                                       \
-    X(short, "shorter than the header of its protocol")                                         \
-    X(version, "no version of NetFlow, IPFIX or sFlow that we speak")                           \
-    X(count, "the number of records in the header does not agree with the length")              \
-    X(truncated, "a set, record or sample runs past the end of the datagram")                   \
-    X(set_length, "a set announces fewer bytes than its own header, or more than the datagram") \
-    X(template, "a template breaks its format or announces more fields than allowed")           \
-    X(record, "a record of variable length runs past its set")                                  \
-    X(address, "the address of the sFlow agent has an unknown type")                            \
-    X(limit, "the exporter has more domains than allowed")                                      \
-    X(memory, "out of memory")
+/** Why a datagram, or the rest of it, was refused: the first reasons of common/flow/drop.def. */
+#define AGENT_REFUSALS(X) \
+    X(short) X(version) X(count) X(truncated) X(set_length) X(template) X(record) X(address) X(limit) X(memory)
 
 enum agent_refusal {
     AGENT_REFUSAL_NONE = 0,
-#define AGENT_REFUSAL_ENUM(name, text) AGENT_REFUSAL_##name,
+#define AGENT_REFUSAL_ENUM(name) AGENT_REFUSAL_##name = WEIR_DROP_##name,
     AGENT_REFUSALS(AGENT_REFUSAL_ENUM)
 #undef AGENT_REFUSAL_ENUM
         AGENT_REFUSAL_COUNT
 };
 
+/** As a reason that batches carry. */
+static inline enum weir_drop_reason agent_refusal_reason(enum agent_refusal refusal)
+{
+    return (enum weir_drop_reason)refusal;
+}
+
 /** The name of a refusal as in metrics ("set_length"), "none" for 0. Static memory. */
 const char *agent_refusal_name(enum agent_refusal refusal);
-
-/** What it means, for people. Static memory. */
-const char *agent_refusal_text(enum agent_refusal refusal);
 
 /** Protocols in the order of the rows of counters_input.def. */
 enum agent_protocol {

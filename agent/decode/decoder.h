@@ -125,8 +125,9 @@ struct agent_decoder {
     struct agent_decoder_conf conf;
     struct agent_gather *gather;
     struct agent_decode_counts counts;
-    uint32_t session; /* of the datagram that is being decoded */
-    bool refused_known;
+    uint32_t session;          /* of the datagram that is being decoded */
+    struct weir_view datagram; /* the one that is being decoded */
+    bool refused_known;        /* its source was, when it was refused */
     uint64_t learned_version;
     int64_t next_expiry_ms;
 
@@ -181,8 +182,13 @@ void agent_domain_forget(struct agent_decoder *decoder, struct agent_domain *dom
 /** Add to the domain's losses: those that travel, those that are shown, those that are counted. */
 void agent_domain_lose(struct agent_decoder *decoder, struct agent_domain *domain, const struct weir_loss *loss);
 
-/** The datagram that is being decoded was refused, or a part of it. */
-void agent_domain_refuse(struct agent_decoder *decoder, struct agent_domain *domain);
+/** A datagram or set of the domain was refused, or a part of it. */
+void agent_domain_refuse(struct agent_decoder *decoder, struct agent_domain *domain, enum agent_refusal refusal,
+                         struct weir_view bytes);
+
+/** A data set (the bytes after its header) has no template, for this reason: it is lost. */
+void agent_domain_miss(struct agent_decoder *decoder, struct agent_domain *domain, enum weir_drop_reason reason,
+                       uint16_t id, struct weir_view body, int64_t received_ms);
 
 /** The count of the domain's datagrams begins anew: what is open in it is lost. */
 void agent_domain_restart(struct agent_decoder *decoder, struct agent_domain *domain);

@@ -164,10 +164,29 @@ void agent_domain_lose(struct agent_decoder *decoder, struct agent_domain *domai
     agent_gather_lose(domain->stream, loss);
 }
 
-void agent_domain_refuse(struct agent_decoder *decoder, struct agent_domain *domain)
+void agent_domain_refuse(struct agent_decoder *decoder, struct agent_domain *domain, enum agent_refusal refusal,
+                         struct weir_view bytes)
 {
     decoder->refused_known = true;
     agent_domain_lose(decoder, domain, &(struct weir_loss){.undecodable = 1});
+    struct weir_drop drop = weir_drop_of(agent_refusal_reason(refusal), domain->heard_ms, bytes);
+    agent_gather_drop(decoder->gather, domain->stream, &drop);
+}
+
+void agent_domain_miss(struct agent_decoder *decoder, struct agent_domain *domain, enum weir_drop_reason reason,
+                       uint16_t id, struct weir_view body, int64_t received_ms)
+{
+    enum { SET_HEADER_BYTES = 4 }; /* RFC 7011 3.3.2, RFC 3954 5.1: the example is to show it, too */
+    uint8_t set[WEIR_DROP_HEAD];
+    size_t size = SET_HEADER_BYTES + body.size;
+    size_t rest = (size < sizeof set ? size : sizeof set) - SET_HEADER_BYTES;
+    weir_store_u16be(set, id);
+    weir_store_u16be(set + 2, (uint16_t)size);
+    if (rest > 0) memcpy(set + SET_HEADER_BYTES, body.data, rest);
+    agent_domain_lose(decoder, domain, &(struct weir_loss){.template_missing = 1});
+    struct weir_drop drop = weir_drop_of(reason, received_ms, weir_view_of(set, SET_HEADER_BYTES + rest));
+    drop.bytes = (uint32_t)size;
+    agent_gather_drop(decoder->gather, domain->stream, &drop);
 }
 
 /** Records in @units: v9 numbers datagrams, each of which held so many records on average. */

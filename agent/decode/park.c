@@ -19,17 +19,17 @@ static void drop(struct agent_decoder *decoder, struct agent_parked *parked)
     weir_free(parked);
 }
 
-static void give_up(struct agent_decoder *decoder, struct agent_domain *domain)
+static void give_up(struct agent_decoder *decoder, const struct agent_parked *parked)
 {
-    struct weir_loss loss = {.template_missing = 1};
-    agent_domain_lose(decoder, domain, &loss);
+    agent_domain_miss(decoder, parked->domain, WEIR_DROP_template_missing, parked->id,
+                      weir_view_of(parked->bytes, parked->size), parked->note.received_ms);
 }
 
 /** The limits want it to give way. */
 static void push_out(struct agent_decoder *decoder, struct agent_parked *parked)
 {
     agent_count(decoder, AGENT_INPUT_sets_pushed_out, 1);
-    give_up(decoder, parked->domain);
+    give_up(decoder, parked);
     drop(decoder, parked);
 }
 
@@ -51,12 +51,12 @@ void agent_park(struct agent_decoder *decoder, struct agent_domain *domain, uint
     size_t bytes = sizeof(struct agent_parked) + body.size;
     if (!make_room(decoder, domain->exporter, bytes)) {
         agent_count(decoder, AGENT_INPUT_sets_pushed_out, 1);
-        give_up(decoder, domain);
+        agent_domain_miss(decoder, domain, WEIR_DROP_template_missing, id, body, note->received_ms);
         return;
     }
     struct agent_parked *parked = weir_malloc(bytes);
     if (parked == NULL) {
-        give_up(decoder, domain);
+        agent_domain_miss(decoder, domain, WEIR_DROP_template_missing, id, body, note->received_ms);
         return;
     }
     *parked =
@@ -82,7 +82,10 @@ void agent_park_replay(struct agent_decoder *decoder, struct agent_domain *domai
         bool uncertain = false;
         enum agent_refusal refusal = agent_set_decode(decoder, domain, id, weir_view_of(parked->bytes, parked->size),
                                                       &parked->note, &parked->clock, &records, &uncertain);
-        if (refusal != AGENT_REFUSAL_NONE) agent_count(decoder, agent_input_refused(domain->protocol, refusal), 1);
+        if (refusal != AGENT_REFUSAL_NONE) {
+            agent_count(decoder, agent_input_refused(domain->protocol, refusal), 1);
+            agent_domain_refuse(decoder, domain, refusal, weir_view_of(parked->bytes, parked->size));
+        }
         agent_count(decoder, AGENT_INPUT_sets_replayed, 1);
         drop(decoder, parked);
     }
@@ -106,7 +109,7 @@ void agent_park_expire(struct agent_decoder *decoder, int64_t now_ms)
         if (now_ms - parked->note.received_ms <= (int64_t)decoder->conf.parked_ms) return;
         /* Learning its template decodes what waits for it. */
         if (agent_session_inherit(decoder, parked->domain, parked->id, parked->size, now_ms) != NULL) continue;
-        give_up(decoder, parked->domain);
+        give_up(decoder, parked);
         drop(decoder, parked);
     }
 }
@@ -119,7 +122,7 @@ void agent_park_give_up(struct agent_decoder *decoder, const struct agent_domain
         next = at->next;
         struct agent_parked *parked = AGENT_LINKED(at, struct agent_parked, by_age_exporter);
         if (parked->domain != domain) continue;
-        give_up(decoder, parked->domain);
+        give_up(decoder, parked);
         drop(decoder, parked);
     }
 }

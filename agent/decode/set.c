@@ -126,7 +126,7 @@ enum agent_refusal agent_set_decode(struct agent_decoder *decoder, struct agent_
     if (template == NULL && agent_template_is_withdrawn(domain, id)) {
         *uncertain = true;
         agent_count(decoder, AGENT_INPUT_sets_withdrawn, 1);
-        agent_domain_lose(decoder, domain, &(struct weir_loss){.template_missing = 1});
+        agent_domain_miss(decoder, domain, WEIR_DROP_template_withdrawn, id, body, note->received_ms);
         return AGENT_REFUSAL_NONE;
     }
     if (template == NULL) {

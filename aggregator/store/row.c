@@ -28,6 +28,12 @@ enum {
     TEMPLATES,
     WAITING,
     SKEW, /* zigzag + 1; 0 unknown */
+    DROPS,
+    DROP_FIRST,
+    DROP_LAST,
+    EXAMPLE, /* when it came, + 1, before DROP_LAST; 0: there is none */
+    EXAMPLE_BYTES,
+    EXAMPLE_HEAD, /* as many bytes, which follow */
     FIELDS
 };
 
@@ -115,6 +121,12 @@ size_t agg_row_encode(const struct agg_row *row, uint8_t out[AGG_ROW_BYTES_MOST]
         [TEMPLATES] = row->health.templates,
         [WAITING] = row->health.waiting,
         [SKEW] = bits_of_skew(&row->health),
+        [DROPS] = row->drop.count,
+        [DROP_FIRST] = (uint64_t)row->drop.first_ms,
+        [DROP_LAST] = (uint64_t)row->drop.last_ms,
+        [EXAMPLE] = row->drop.example_ms == 0 ? 0 : (uint64_t)(row->drop.last_ms - row->drop.example_ms) + 1,
+        [EXAMPLE_BYTES] = row->drop.bytes,
+        [EXAMPLE_HEAD] = row->drop.head_size,
     };
     uint32_t mask = 0;
     for (int f = 0; f < FIELDS; f++)
@@ -130,7 +142,8 @@ size_t agg_row_encode(const struct agg_row *row, uint8_t out[AGG_ROW_BYTES_MOST]
             at = put_varint(at, values[f]);
         }
     }
-    return (size_t)(at - out);
+    memcpy(at, row->drop.head, row->drop.head_size);
+    return (size_t)(at + row->drop.head_size - out);
 }
 
 /** -1, 0, 1. */
@@ -176,6 +189,7 @@ void agg_row_add(const struct agg_row *from, struct agg_row *into)
     if (compare_health(from, into) > 0) into->health = from->health;
     if (from->last_heard_ms > into->last_heard_ms) into->last_heard_ms = from->last_heard_ms;
     if (from->last_export_ms > into->last_export_ms) into->last_export_ms = from->last_export_ms;
+    weir_drop_add(&into->drop, &from->drop);
 }
 
 static struct agg_row row_of(const uint64_t values[FIELDS])
@@ -203,6 +217,11 @@ static struct agg_row row_of(const uint64_t values[FIELDS])
         .sampling_one_in = (uint32_t)values[SAMPLING],
         .sampling_origin = (uint8_t)values[SAMPLING_ORIGIN],
         .health = health_of(values[TEMPLATES], values[WAITING], values[SKEW]),
+        .drop = {.count = values[DROPS],
+                 .first_ms = (int64_t)values[DROP_FIRST],
+                 .last_ms = (int64_t)values[DROP_LAST],
+                 .example_ms = values[EXAMPLE] == 0 ? 0 : (int64_t)(values[DROP_LAST] - (values[EXAMPLE] - 1)),
+                 .bytes = (uint32_t)values[EXAMPLE_BYTES]},
     };
 }
 
@@ -222,8 +241,12 @@ int agg_row_decode_add(struct weir_view value, struct agg_row *into)
             values[f] = take_varint(&c);
         }
     }
-    if (c.ran_out || weir_cursor_left(&c) != 0) return WEIR_EFORMAT;
     struct agg_row row = row_of(values);
+    const uint8_t *head =
+        values[EXAMPLE_HEAD] > sizeof row.drop.head ? NULL : weir_cursor_take(&c, values[EXAMPLE_HEAD]);
+    if (head == NULL || c.ran_out || weir_cursor_left(&c) != 0) return WEIR_EFORMAT;
+    row.drop.head_size = (uint8_t)values[EXAMPLE_HEAD];
+    memcpy(row.drop.head, head, row.drop.head_size);
     agg_row_add(&row, into);
     return 0;
 }
@@ -279,7 +302,9 @@ size_t agg_row_key_encode(const struct agg_row_key *key, uint8_t out[AGG_ROW_KEY
     weir_store_u32be(at, key->source.domain);
     at[4] = (uint8_t)key->protocol;
     at = put_text(at + 5, key->site);
-    return (size_t)(put_text(at, key->agent) - out);
+    at = put_text(at, key->agent);
+    if (key->reason != WEIR_DROP_NONE) *at++ = (uint8_t)key->reason;
+    return (size_t)(at - out);
 }
 
 int agg_row_key_decode(struct weir_view bytes, struct agg_row_key *ret)
@@ -293,5 +318,6 @@ int agg_row_key_decode(struct weir_view bytes, struct agg_row_key *ret)
     ret->protocol = weir_cursor_u8(&c);
     take_text(&c, ret->site);
     take_text(&c, ret->agent);
+    ret->reason = weir_cursor_left(&c) > 0 ? (enum weir_drop_reason)weir_cursor_u8(&c) : WEIR_DROP_NONE;
     return c.ran_out || weir_cursor_left(&c) != 0 ? WEIR_ECORRUPT : 0;
 }

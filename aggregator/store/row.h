@@ -35,9 +35,11 @@ struct agg_row {
     uint32_t sampling_one_in; /* as of last_flows_ms */
     uint8_t sampling_origin;
     struct weir_health health; /* as of last_heard_ms */
+    /* of a source and reason, which have nothing else; the reason is in the key */
+    struct weir_drop drop;
 };
 
-enum { AGG_ROW_BYTES_MOST = 256, AGG_ROW_KEY_MOST = 192 };
+enum { AGG_ROW_BYTES_MOST = 384, AGG_ROW_KEY_MOST = 192 };
 
 /** Merge @from into @into. */
 void agg_row_add(const struct agg_row *from, struct agg_row *into);
@@ -48,7 +50,7 @@ size_t agg_row_encode(const struct agg_row *row, uint8_t out[AGG_ROW_BYTES_MOST]
 /** Add an encoded row to @into. WEIR_EFORMAT: it is none, @into is undefined. Fields of newer versions are refused. */
 int agg_row_decode_add(struct weir_view value, struct agg_row *into);
 
-/** The dimensions of a row of AGG_TABLE_SOURCE. Texts are copies. */
+/** The dimensions of a row of AGG_TABLE_SOURCE, or of what was dropped of the source for a reason. Texts are copies. */
 struct agg_row_key {
     uint32_t shard;
     uint32_t window;
@@ -56,6 +58,7 @@ struct agg_row_key {
     enum weir_protocol protocol;
     char site[WEIR_NAME_BYTES];
     char agent[WEIR_NAME_BYTES];
+    enum weir_drop_reason reason; /* NONE: the source itself */
 };
 
 /** Write a key; returns its size. */

@@ -97,6 +97,7 @@ int weir_answer_init(struct weir_answer *answer, const struct weir_question *que
     weir_table_init(&answer->groups, values_size(answer) + sizeof(int64_t), sizeof(struct weir_counts));
     weir_table_init(&answer->picks, values_size(answer) == 0 ? 1 : values_size(answer), 1);
     weir_table_init(&answer->exporter_index, sizeof(struct weir_source) + 3 * sizeof(uint32_t), sizeof(uint32_t));
+    weir_table_init(&answer->drop_index, sizeof(struct weir_source) + 4 * sizeof(uint32_t), sizeof(uint32_t));
     weir_table_init(&answer->node_index, 2 * sizeof(uint32_t), sizeof(uint32_t));
     int rc = take_picks(answer, question);
     if (rc < 0) weir_answer_fini(answer);
@@ -112,10 +113,12 @@ void weir_answer_fini(struct weir_answer *answer)
     weir_table_fini(&answer->groups);
     weir_table_fini(&answer->picks);
     weir_table_fini(&answer->exporter_index);
+    weir_table_fini(&answer->drop_index);
     weir_table_fini(&answer->node_index);
     weir_free(answer->rows);
     weir_free(answer->flows);
     weir_free(answer->exporters);
+    weir_free(answer->drops);
     weir_free(answer->nodes);
     weir_free(answer->sources);
     *answer = (struct weir_answer){0};
@@ -392,6 +395,31 @@ int weir_answer_add_exporter(struct weir_answer *answer, const struct weir_answe
     return 0;
 }
 
+int weir_answer_add_drop(struct weir_answer *answer, const struct weir_answer_drop *drop)
+{
+    struct {
+        struct weir_source source;
+        uint32_t protocol;
+        uint32_t site;
+        uint32_t agent;
+        uint32_t reason;
+    } key = {drop->source, drop->protocol, drop->site, drop->agent, drop->drop.reason};
+    int rc = MAKE_ROOM(answer->drops, answer->drop_count, answer->drop_capacity);
+    if (rc < 0) return rc;
+    if (answer->drop_count >= WEIR_ANSWER_EXPORTERS_MOST) {
+        answer->coverage.clipped = true;
+        return 0;
+    }
+    int64_t at = position(&answer->drop_index, &key, answer->drop_count);
+    if (at < 0) return (int)at;
+    if ((size_t)at < answer->drop_count) {
+        weir_drop_add(&answer->drops[at].drop, &drop->drop);
+    } else {
+        answer->drops[answer->drop_count++] = *drop;
+    }
+    return 0;
+}
+
 static void sum_nodes(struct weir_answer_node *to, const struct weir_answer_node *more)
 {
     struct weir_answer_node sum = more->last_heard_ms > to->last_heard_ms ? *more : *to;
@@ -504,6 +532,12 @@ static int merge_others(struct weir_answer *into, const struct weir_answer *from
         exporter.site = mapped(from, map, exporter.site);
         exporter.agent = mapped(from, map, exporter.agent);
         rc = weir_answer_add_exporter(into, &exporter);
+    }
+    for (size_t i = 0; rc == 0 && i < from->drop_count; i++) {
+        struct weir_answer_drop drop = from->drops[i];
+        drop.site = mapped(from, map, drop.site);
+        drop.agent = mapped(from, map, drop.agent);
+        rc = weir_answer_add_drop(into, &drop);
     }
     for (size_t i = 0; rc == 0 && i < from->node_count; i++) {
         struct weir_answer_node node = from->nodes[i];

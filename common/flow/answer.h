@@ -69,6 +69,15 @@ struct weir_answer_exporter {
     struct weir_health health; /* as of last_heard_ms */
 };
 
+/** What is missing of a source, as heard by one agent in one protocol, for one reason. */
+struct weir_answer_drop {
+    struct weir_source source;
+    enum weir_protocol protocol;
+    uint32_t site; /* index of its name */
+    uint32_t agent;
+    struct weir_drop drop;
+};
+
 /** A process of the fleet. What does not apply to its role is 0. */
 struct weir_answer_node {
     uint32_t name; /* index */
@@ -124,7 +133,7 @@ struct weir_names {
 
 enum {
     WEIR_NAMES_MOST = 65536,
-    WEIR_ANSWER_EXPORTERS_MOST = 100000, /* and nodes, and sources: rows beyond are dropped and @clipped says so */
+    WEIR_ANSWER_EXPORTERS_MOST = 100000, /* and drops, nodes, sources: rows beyond are dropped and @clipped says so */
 };
 
 struct weir_answer {
@@ -155,6 +164,10 @@ struct weir_answer {
     size_t exporter_count;
     size_t exporter_capacity;
     struct weir_table exporter_index;
+    struct weir_answer_drop *drops;
+    size_t drop_count;
+    size_t drop_capacity;
+    struct weir_table drop_index;
     struct weir_answer_node *nodes;
     size_t node_count;
     size_t node_capacity;
@@ -218,6 +231,9 @@ bool weir_answer_wants_flow(const struct weir_answer *answer, const struct weir_
 
 /** Add a source; rows of one source, protocol, site and agent are summed. WEIR_ENOMEM. */
 int weir_answer_add_exporter(struct weir_answer *answer, const struct weir_answer_exporter *exporter);
+
+/** Add a drop; rows of one source, protocol, site, agent and reason are summed. WEIR_ENOMEM. */
+int weir_answer_add_drop(struct weir_answer *answer, const struct weir_answer_drop *drop);
 
 /** Add a node; of two rows of one role and name the one heard last stays, with what both counted summed. WEIR_ENOMEM. */
 int weir_answer_add_node(struct weir_answer *answer, const struct weir_answer_node *node);

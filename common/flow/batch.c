@@ -69,6 +69,7 @@ void weir_batch_clear(struct weir_batch *batch)
     batch->last_export_ms = 0;
     batch->loss = (struct weir_loss){0};
     batch->health = (struct weir_health){0};
+    batch->drops.count = 0;
 }
 
 int weir_batch_reserve(struct weir_batch *batch, uint32_t rows)

@@ -11,7 +11,7 @@
 #ifndef WEIR_COMMON_FLOW_BATCH_H
 #define WEIR_COMMON_FLOW_BATCH_H
 
-#include "common/flow/flow.h"
+#include "common/flow/drop.h"
 
 enum { WEIR_BATCH_MOST = 4096 };
 
@@ -55,6 +55,7 @@ struct weir_batch {
     int64_t last_export_ms; /* the exporter's own clock in its last datagram; 0 unknown */
     struct weir_loss loss;
     struct weir_health health;
+    struct weir_drops drops;        /* explain what of @loss has a reason */
     void *column[WEIR_FIELD_COUNT]; /* into @block */
     uint8_t *block;
 };

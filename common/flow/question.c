@@ -12,11 +12,8 @@ static const int64_t TIME_MOST_MS = 253402300800000; /* the year 10000 */
 static const struct {
     int value;
     const char *name;
-} shapes[] = {{WEIR_SHAPE_TABLE, "table"},
-              {WEIR_SHAPE_SERIES, "series"},
-              {WEIR_SHAPE_FLOWS, "flows"},
-              {WEIR_SHAPE_EXPORTERS, "exporters"},
-              {WEIR_SHAPE_NODES, "nodes"}},
+} shapes[] = {{WEIR_SHAPE_TABLE, "table"},         {WEIR_SHAPE_SERIES, "series"}, {WEIR_SHAPE_FLOWS, "flows"},
+              {WEIR_SHAPE_EXPORTERS, "exporters"}, {WEIR_SHAPE_NODES, "nodes"},   {WEIR_SHAPE_DROPS, "drops"}},
   metrics[] = {{WEIR_METRIC_OF_FLOWS, "flows"},
                {WEIR_METRIC_OF_PACKETS, "packets"},
                {WEIR_METRIC_OF_BYTES, "bytes"},
@@ -215,7 +212,7 @@ static int check_step(const struct weir_question *question, struct weir_why *why
 
 int weir_question_check(const struct weir_question *question, struct weir_why *why)
 {
-    if (question->shape < WEIR_SHAPE_TABLE || question->shape > WEIR_SHAPE_NODES) {
+    if (question->shape < WEIR_SHAPE_TABLE || question->shape > WEIR_SHAPE_DROPS) {
         return weir_why_set(why, WEIR_EPARAM, "unknown shape");
     }
     if (question->order < WEIR_METRIC_OF_FLOWS || question->order > WEIR_METRIC_OF_BYTES) {

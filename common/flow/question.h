@@ -22,7 +22,8 @@ enum weir_shape {
     WEIR_SHAPE_SERIES = 2,    /* groups by time step */
     WEIR_SHAPE_FLOWS = 3,     /* single flows in the order of t_first */
     WEIR_SHAPE_EXPORTERS = 4, /* sources: what was heard and lost of them */
-    WEIR_SHAPE_NODES = 5      /* the fleet, as the aggregator knows it */
+    WEIR_SHAPE_NODES = 5,     /* the fleet, as the aggregator knows it */
+    WEIR_SHAPE_DROPS = 6      /* of sources: why something of them is missing */
 };
 
 enum weir_metric { WEIR_METRIC_OF_FLOWS = 1, WEIR_METRIC_OF_PACKETS = 2, WEIR_METRIC_OF_BYTES = 3 };

@@ -7,7 +7,13 @@
 #include <math.h>
 
 /* Rows per chunk, so that the largest rows with their names stay below WEIR_CHUNK_BYTES_MOST. */
-enum { GROUPS_PER_CHUNK = 1000, FLOWS_PER_CHUNK = 700, EXPORTERS_PER_CHUNK = 500, NODES_PER_CHUNK = 250 };
+enum {
+    GROUPS_PER_CHUNK = 1000,
+    FLOWS_PER_CHUNK = 700,
+    EXPORTERS_PER_CHUNK = 500,
+    DROPS_PER_CHUNK = 400,
+    NODES_PER_CHUNK = 250
+};
 
 enum { NAME_BYTES_MOST = 200 }; /* longer texts for people are cut */
 
@@ -246,6 +252,34 @@ static void put_exporters(struct writer *writer, size_t from, size_t count)
     writer->body.n_exporters = count;
 }
 
+static void put_drops(struct writer *writer, size_t from, size_t count)
+{
+    Weir__V1__DropRow *rows = piece(writer, count, sizeof *rows);
+    struct weir_answer_drop *copies = piece(writer, count, sizeof *copies);
+    Weir__V1__DropRow **pointers = piece(writer, count, sizeof(Weir__V1__DropRow *));
+    if (rows == NULL || copies == NULL || pointers == NULL) return;
+    for (size_t i = 0; i < count; i++) {
+        struct weir_answer_drop *row = &copies[i];
+        Weir__V1__DropRow *pb = pointers[i] = &rows[i];
+        *row = writer->answer->drops[from + i];
+        weir__v1__drop_row__init(pb);
+        pb->exporter = (ProtobufCBinaryData){.len = sizeof row->source.exporter, .data = row->source.exporter.bytes};
+        pb->domain = row->source.domain;
+        pb->protocol = row->protocol;
+        pb->site = name_of(writer, row->site);
+        pb->agent = name_of(writer, row->agent);
+        pb->reason = row->drop.reason;
+        pb->count = row->drop.count;
+        pb->first_ms = row->drop.first_ms;
+        pb->last_ms = row->drop.last_ms;
+        pb->example_ms = row->drop.example_ms;
+        pb->bytes = row->drop.bytes;
+        pb->head = (ProtobufCBinaryData){.len = row->drop.head_size, .data = row->drop.head};
+    }
+    writer->body.drops = pointers;
+    writer->body.n_drops = count;
+}
+
 static void put_nodes(struct writer *writer, size_t from, size_t count)
 {
     Weir__V1__NodeRow *rows = piece(writer, count, sizeof *rows);
@@ -378,6 +412,7 @@ int weir_answer_encode(const struct weir_answer *answer, uint64_t id, const char
     } kinds[] = {{answer->row_count, GROUPS_PER_CHUNK, put_groups},
                  {answer->flow_count, FLOWS_PER_CHUNK, put_flows},
                  {answer->exporter_count, EXPORTERS_PER_CHUNK, put_exporters},
+                 {answer->drop_count, DROPS_PER_CHUNK, put_drops},
                  {answer->node_count, NODES_PER_CHUNK, put_nodes}};
     forget_chunk(&writer);
     header.more = true;
@@ -587,6 +622,30 @@ static int take_exporters(struct reader *reader)
     return 0;
 }
 
+static int take_drops(struct reader *reader)
+{
+    for (size_t i = 0; i < reader->body->n_drops; i++) {
+        const Weir__V1__DropRow *pb = reader->body->drops[i];
+        struct weir_answer_drop row = {.source = {.domain = pb->domain},
+                                       .protocol = (enum weir_protocol)(pb->protocol & 0xff),
+                                       .drop = {.reason = (enum weir_drop_reason)pb->reason,
+                                                .count = pb->count,
+                                                .first_ms = pb->first_ms,
+                                                .last_ms = pb->last_ms,
+                                                .example_ms = pb->example_ms,
+                                                .bytes = pb->bytes,
+                                                .head_size = (uint8_t)pb->head.len}};
+        if (pb->exporter.len != sizeof row.source.exporter || pb->head.len > sizeof row.drop.head) return WEIR_EFORMAT;
+        if (pb->reason == WEIR_DROP_NONE || pb->reason > WEIR_DROP_REASON_MOST) return WEIR_EFORMAT;
+        memcpy(&row.source.exporter, pb->exporter.data, sizeof row.source.exporter);
+        if (pb->head.len > 0) memcpy(row.drop.head, pb->head.data, pb->head.len);
+        if (!name_at(reader, pb->site, &row.site) || !name_at(reader, pb->agent, &row.agent)) return WEIR_EFORMAT;
+        int rc = weir_answer_add_drop(reader->into, &row);
+        if (rc < 0) return rc;
+    }
+    return 0;
+}
+
 static int take_nodes(struct reader *reader)
 {
     for (size_t i = 0; i < reader->body->n_nodes; i++) {
@@ -677,6 +736,7 @@ int weir_answer_decode(struct weir_view body, struct weir_answer *into)
     if (rc == 0) rc = take_groups(&reader);
     if (rc == 0) rc = take_flows(&reader);
     if (rc == 0) rc = take_exporters(&reader);
+    if (rc == 0) rc = take_drops(&reader);
     if (rc == 0) rc = take_nodes(&reader);
     if (rc == 0) rc = take_sources(&reader);
     if (rc == 0) rc = take_counts(reader.body->total, &into->total);

@@ -139,7 +139,7 @@ int weir_batch_encode(struct weir_batch_encoder *encoder, const struct weir_batc
         .codec = WEIR_CODEC_NONE,
         .present = batch->present,
     };
-    if (batch->count == 0) return 0;
+    if (batch->count == 0 && batch->drops.count == 0) return 0;
 
     weir_buf_clear(&encoder->raw);
     uint8_t *at = weir_buf_reserve(&encoder->raw, weir_body_bound(batch));
@@ -206,8 +206,8 @@ int weir_batch_decode(struct weir_batch_decoder *decoder, const struct weir_batc
 {
     weir_batch_clear(out);
     if (header->kind != WEIR_RECORD_DATA || header->totals.flows > WEIR_BATCH_MOST) return WEIR_EFORMAT;
-    if (header->totals.flows == 0) {
-        if (body.size != 0 || header->raw_bytes != 0) return WEIR_EFORMAT;
+    if (body.size == 0 && header->totals.flows == 0) {
+        if (header->raw_bytes != 0) return WEIR_EFORMAT;
     } else {
         struct weir_view raw;
         int rc = decompress(decoder, header, body, &raw);

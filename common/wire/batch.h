@@ -47,7 +47,7 @@ void weir_batch_encoder_destroy(struct weir_batch_encoder *encoder);
 
 /**
  * Encode @batch: fill @header from it (kind DATA) and append the body to @body. WEIR_ENOMEM (and @body has failed).
- * A batch without flows has an empty body; its losses are in the header.
+ * A batch without flows and drops has an empty body; its losses are in the header.
  */
 int weir_batch_encode(struct weir_batch_encoder *encoder, const struct weir_batch *batch,
                       struct weir_batch_header *header, struct weir_buf *body);
@@ -60,7 +60,7 @@ int weir_batch_decoder_create(struct weir_batch_decoder **ret);
 void weir_batch_decoder_destroy(struct weir_batch_decoder *decoder);
 
 /**
- * Decode the columns of @wanted (bit f: field f; WEIR_COLUMNS_ALL for all) of a body into @out, which is cleared
+ * Decode the columns of @wanted (bit f: field f; WEIR_COLUMNS_ALL for all) and the drops of a body into @out, which is cleared
  * first and takes source, times and losses from @header. Columns that are not wanted are stepped over. Whether the
  * sums over the flows agree with the header's totals is the caller's question (weir_batch_sum), where it matters.
  *

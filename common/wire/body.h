@@ -11,6 +11,7 @@
 enum {
     BODY_COUNT = 1,
     BODY_COLUMNS = 2,
+    BODY_DROPS = 3,
     COLUMN_IE = 1,
     COLUMN_PEN = 2,
     COLUMN_ENCODING = 3,
@@ -19,7 +20,14 @@ enum {
     COLUMN_DATA = 6,
     COLUMN_DICTIONARY = 7,
     COLUMN_ENTRY_WIDTH = 8,
-    COLUMN_EXCEPTIONS = 9
+    COLUMN_EXCEPTIONS = 9,
+    DROP_REASON = 1,
+    DROP_COUNT = 2,
+    DROP_FIRST = 3,
+    DROP_LAST = 4,
+    DROP_EXAMPLE = 5,
+    DROP_BYTES = 6,
+    DROP_BEGIN = 7
 };
 
 enum column_encoding {
@@ -51,7 +59,7 @@ struct weir_body_scratch {
 /** Bytes that weir_body_encode may need at most for @batch. */
 size_t weir_body_bound(const struct weir_batch *batch);
 
-/** Write the body of @batch, which has flows, to @out (weir_body_bound bytes); returns its size. */
+/** Write the body of @batch, which has flows or drops, to @out (weir_body_bound bytes); returns its size. */
 size_t weir_body_encode(struct weir_body_scratch *scratch, const struct weir_batch *batch, uint8_t *out);
 
 /**

@@ -403,6 +403,42 @@ static int decode_column(struct weir_view bytes, uint32_t count, uint64_t wanted
     return decode_duration(&in, count, out->column[WEIR_FIELD_start_ms], column);
 }
 
+static int64_t time_of(uint64_t zigzag)
+{
+    return (int64_t)(zigzag >> 1 ^ -(zigzag & 1));
+}
+
+static int decode_drop(struct weir_view bytes, struct weir_drops *drops)
+{
+    struct weir_cursor c = weir_cursor_of(bytes);
+    struct weir_drop drop = {0};
+    struct field field;
+    uint64_t reason = 0;
+    int rc;
+    while ((rc = next_field(&c, &field)) > 0) {
+        switch (field.number) {
+        case DROP_REASON: reason = field.value; break;
+        case DROP_COUNT: drop.count = field.value; break;
+        case DROP_FIRST: drop.first_ms = time_of(field.value); break;
+        case DROP_LAST: drop.last_ms = time_of(field.value); break;
+        case DROP_EXAMPLE: drop.example_ms = time_of(field.value); break;
+        case DROP_BYTES: drop.bytes = (uint32_t)field.value; break;
+        case DROP_BEGIN:
+            if (field.bytes.size > sizeof drop.head) return WEIR_EFORMAT;
+            drop.head_size = (uint8_t)field.bytes.size;
+            if (field.bytes.size > 0) memcpy(drop.head, field.bytes.data, field.bytes.size);
+            break;
+        default: break;
+        }
+    }
+    if (rc < 0) return rc;
+    if (reason == 0 || reason > WEIR_DROP_REASON_MOST || drop.count == 0) return WEIR_EFORMAT;
+    if (drop.count > UINT64_MAX / 2) return WEIR_EFORMAT;
+    if (drop.first_ms < 0 || drop.last_ms < drop.first_ms || drop.example_ms < 0) return WEIR_EFORMAT;
+    drop.reason = (enum weir_drop_reason)reason;
+    return weir_drops_add(drops, &drop) ? 0 : WEIR_EFORMAT;
+}
+
 int weir_body_decode(struct weir_view body, uint32_t count, uint64_t wanted, struct weir_batch *out)
 {
     assert(out->count == 0 && out->present == 0);
@@ -419,9 +455,10 @@ int weir_body_decode(struct weir_view body, uint32_t count, uint64_t wanted, str
     struct field field;
     while ((rc = next_field(&c, &field)) > 0) {
         if (field.number == BODY_COUNT) announced = field.value;
-        if (field.number != BODY_COLUMNS) continue;
-        if (field.bytes.data == NULL) return WEIR_EFORMAT; /* a number where a column should be */
-        rc = decode_column(field.bytes, count, needed, out);
+        if (field.number != BODY_COLUMNS && field.number != BODY_DROPS) continue;
+        if (field.bytes.data == NULL) return WEIR_EFORMAT; /* a number where a message should be */
+        rc = field.number == BODY_DROPS ? decode_drop(field.bytes, &out->drops)
+                                        : decode_column(field.bytes, count, needed, out);
         if (rc < 0) return rc;
     }
     if (rc < 0) return rc;

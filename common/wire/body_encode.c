@@ -12,6 +12,7 @@
 
 enum {
     COLUMN_OVERHEAD = 64, /* tags, lengths and numbers of a column, and what stores of 8 bytes reach past its end */
+    DROP_OVERHEAD = 96,   /* likewise of a drop beside its example */
     BITS_ROWS = 64,       /* fewer flows are narrowed to whole bytes, and that is all */
     SAMPLE = 128,         /* values that decide how a column is encoded */
     SAMPLE_MARKS = 1024,
@@ -742,9 +743,33 @@ static uint8_t *put_ips(uint8_t *at, struct weir_body_scratch *scratch, enum wei
     return not_v4 == 0 ? put_v4(at, scratch, field, ip, count, differ) : put_v6(at, scratch, field, ip, count);
 }
 
+static uint8_t *put_time(uint8_t *at, uint32_t field, int64_t ms)
+{
+    return put_number(at, field, (uint64_t)ms << 1 ^ (uint64_t)(ms >> 63));
+}
+
+static uint8_t *put_drop(uint8_t *at, const struct weir_drop *drop)
+{
+    uint8_t message[DROP_OVERHEAD + WEIR_DROP_HEAD], *end = message;
+    end = put_number(end, DROP_REASON, drop->reason);
+    end = put_number(end, DROP_COUNT, drop->count);
+    end = put_time(end, DROP_FIRST, drop->first_ms);
+    end = put_time(end, DROP_LAST, drop->last_ms);
+    end = put_time(end, DROP_EXAMPLE, drop->example_ms);
+    end = put_number(end, DROP_BYTES, drop->bytes);
+    if (drop->head_size > 0) {
+        end = put_varint(put_varint(end, DROP_BEGIN << 3 | WIRE_BYTES), drop->head_size);
+        memcpy(end, drop->head, drop->head_size);
+        end += drop->head_size;
+    }
+    at = put_varint(put_varint(at, BODY_DROPS << 3 | WIRE_BYTES), (uint64_t)(end - message));
+    memcpy(at, message, (size_t)(end - message));
+    return at + (end - message);
+}
+
 size_t weir_body_bound(const struct weir_batch *batch)
 {
-    size_t bound = COLUMN_OVERHEAD;
+    size_t bound = COLUMN_OVERHEAD + batch->drops.count * (size_t)(DROP_OVERHEAD + WEIR_DROP_HEAD);
     for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
         if (weir_batch_has(batch, f)) bound += (size_t)batch->count * weir_fields[f].width + COLUMN_OVERHEAD;
     }
@@ -753,10 +778,10 @@ size_t weir_body_bound(const struct weir_batch *batch)
 
 size_t weir_body_encode(struct weir_body_scratch *scratch, const struct weir_batch *batch, uint8_t *out)
 {
-    assert(batch->count > 0);
+    assert(batch->count > 0 || batch->drops.count > 0);
     uint8_t *at = put_number(out, BODY_COUNT, batch->count);
     for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
-        if (!weir_batch_has(batch, f)) continue;
+        if (!weir_batch_has(batch, f) || batch->count == 0) continue;
         if (f == WEIR_FIELD_start_ms)
             at = put_times(at, scratch, f, batch->column[f], batch->count);
         else if (f == WEIR_FIELD_end_ms)
@@ -766,5 +791,7 @@ size_t weir_body_encode(struct weir_body_scratch *scratch, const struct weir_bat
         else
             at = put_numbers(at, scratch, f, batch->column[f], batch->count);
     }
+    for (uint32_t i = 0; i < batch->drops.count; i++)
+        at = put_drop(at, &batch->drops.at[i]);
     return (size_t)(at - out);
 }

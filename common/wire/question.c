@@ -117,7 +117,7 @@ static int decode_picks(const Weir__V1__Question *pb, struct weir_question *out)
 
 static int decode_question(const Weir__V1__Question *pb, struct weir_question *out, struct weir_why *why)
 {
-    if (pb->shape > WEIR_SHAPE_NODES || pb->order > WEIR_METRIC_OF_BYTES || pb->tier > WEIR_TIER_1D)
+    if (pb->shape > WEIR_SHAPE_DROPS || pb->order > WEIR_METRIC_OF_BYTES || pb->tier > WEIR_TIER_1D)
         return WEIR_EFORMAT;
     if (pb->shards.len != sizeof out->shards) return WEIR_EFORMAT;
     out->shape = (enum weir_shape)pb->shape;

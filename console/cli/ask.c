@@ -191,9 +191,8 @@ static enum cli_exit print_rows(const struct cli_output *output, const json_t *a
     return rc < 0 ? cli_fail(rc == WEIR_EPARAM ? CLI_USAGE : CLI_INTERNAL, "%s", why.text) : CLI_OK;
 }
 
-/** What follows the last row: how good the answer is. */
-static enum cli_exit print_end(const struct cli_args *args, const struct cli_output *output, const json_t *meta,
-                               size_t rows)
+enum cli_exit cli_ask_print_end(const struct cli_args *args, const struct cli_output *output, const json_t *meta,
+                                size_t rows)
 {
     const char *partial = cli_value(args, CLI_OPTION_partial, "warn");
     bool is_partial = json_is_true(json_object_get(meta, "partial"));
@@ -206,7 +205,8 @@ enum cli_exit cli_ask_print(const struct cli_args *args, const struct cli_output
 {
     enum cli_exit status = print_rows(output, answer);
     if (status != CLI_OK) return status;
-    return print_end(args, output, json_object_get(answer, "meta"), json_array_size(json_object_get(answer, "rows")));
+    return cli_ask_print_end(args, output, json_object_get(answer, "meta"),
+                             json_array_size(json_object_get(answer, "rows")));
 }
 
 enum cli_exit cli_ask_query(const struct cli_args *args, struct cli_ask *ask)
@@ -271,7 +271,7 @@ enum cli_exit cli_ask_pages(const struct cli_args *args, struct cli_ask *ask, in
 
         if (all != NULL) json_object_del(all, "next");
         if (!streams) status = print_rows(&ask->output, all);
-        if (status == CLI_OK) status = print_end(args, &ask->output, meta, (size_t)printed);
+        if (status == CLI_OK) status = cli_ask_print_end(args, &ask->output, meta, (size_t)printed);
         break;
     }
     json_decref(all);

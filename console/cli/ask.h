@@ -33,6 +33,10 @@ enum cli_exit cli_ask_pages(const struct cli_args *args, struct cli_ask *ask, in
  */
 enum cli_exit cli_ask_print(const struct cli_args *args, const struct cli_output *output, const json_t *answer);
 
+/** The same for @rows rows that were printed already. */
+enum cli_exit cli_ask_print_end(const struct cli_args *args, const struct cli_output *output, const json_t *meta,
+                                size_t rows);
+
 /** Number of rows: --limit, or @preset; 0 means @most, and INT64_MAX "all". On a bad number CLI_USAGE. */
 enum cli_exit cli_ask_limit(const struct cli_args *args, int64_t preset, int64_t most, int64_t *ret);
 

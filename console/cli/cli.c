@@ -33,11 +33,11 @@ const struct cli_verb cli_verbs[] = {
                  "  weir series --sum -t yesterday                # one row of totals\n"},
     {.name = "exporters",
      .bit = CLI_EXPORTERS,
-     .words = "[FILTER]",
-     .summary = "who sends, and what was lost of it",
+     .words = "[why ADDRESS] [FILTER]",
+     .summary = "who sends, what was lost of it, and why",
      .run = cli_exporters,
      .examples = "  weir exporters\n"
-                 "  weir exporters -t 24h -o csv 'site fra'\n"
+                 "  weir exporters why 192.0.2.1 -t 24h           # what is missing of it, and what to do\n"
                  "  weir exporters -o json | jq '.rows[] | select(.lost_sequence > 0)'\n"},
     {.name = "status",
      .bit = CLI_STATUS,

@@ -181,6 +181,7 @@ void cli_complete(int argc, char **argv)
     } else if (typed[0] == '-') {
         offer_options(verb, typed);
     } else if (strstr(verb->words, "FILTER") != NULL) {
+        if (words.size == 0 && verb->bit == CLI_EXPORTERS) offer("", 0, typed, "why", "what is missing of an exporter");
         offer_filter(weir_buf_cstr(&words), typed);
     } else if (words.size == 0) {
         static const char *const subjects[] = {"make", "show", "allow", "token", "check", "bash", "zsh", "fish"};

@@ -199,6 +199,40 @@ static void exporter_json(const struct console_result *c, size_t index, struct j
     jsonw_end_object(json);
 }
 
+static void drop_json(const struct console_result *c, size_t index, struct json_writer *json)
+{
+    static const char digits[] = "0123456789abcdef";
+    const struct weir_answer_drop *row = &c->answer->drops[index];
+    const struct weir_drop *drop = &row->drop;
+    const struct weir_drop_info *info = weir_drop_info(drop->reason);
+    char address[WEIR_IP_TEXT];
+    char head[2 * WEIR_DROP_HEAD];
+    for (size_t i = 0; i < drop->head_size; i++) {
+        head[2 * i] = digits[drop->head[i] >> 4];
+        head[2 * i + 1] = digits[drop->head[i] & 15];
+    }
+    jsonw_begin_object(json);
+    jsonw_key_text(json, "exporter", weir_ip_format(&row->source.exporter, address));
+    jsonw_key_u64(json, "domain", row->source.domain);
+    jsonw_key_text(json, "site", weir_answer_name_at(c->answer, row->site));
+    jsonw_key_text(json, "agent", weir_answer_name_at(c->answer, row->agent));
+    jsonw_key_text(json, "protocol", weir_protocol_name(row->protocol));
+    jsonw_key_text(json, "reason", info->name);
+    jsonw_key_u64(json, "count", drop->count);
+    jsonw_key_text(json, "unit", info->unit);
+    time_if_known(json, "first", drop->first_ms);
+    time_if_known(json, "last", drop->last_ms);
+    jsonw_key_text(json, "meaning", info->text);
+    jsonw_key_text(json, "advice", info->advice);
+    if (drop->example_ms != 0) {
+        jsonw_key_time(json, "example_at", drop->example_ms);
+        jsonw_key_u64(json, "example_bytes", drop->bytes);
+        jsonw_key(json, "example");
+        jsonw_text_of_size(json, head, 2 * (size_t)drop->head_size);
+    }
+    jsonw_end_object(json);
+}
+
 static void text_if_any(struct json_writer *json, const char *key, const char *text)
 {
     if (text[0] != '\0') jsonw_key_text(json, key, text);
@@ -244,6 +278,7 @@ static size_t row_count(const struct console_result *c)
     case WEIR_SHAPE_FLOWS: return c->answer->flow_count;
     case WEIR_SHAPE_EXPORTERS: return c->answer->exporter_count;
     case WEIR_SHAPE_NODES: return c->answer->node_count;
+    case WEIR_SHAPE_DROPS: return c->answer->drop_count;
     default: return c->answer->row_count;
     }
 }
@@ -254,6 +289,7 @@ static void row_json(const struct console_result *c, size_t index, struct json_w
     case WEIR_SHAPE_FLOWS: flow_json(c, index, json); break;
     case WEIR_SHAPE_EXPORTERS: exporter_json(c, index, json); break;
     case WEIR_SHAPE_NODES: node_json(c, index, json); break;
+    case WEIR_SHAPE_DROPS: drop_json(c, index, json); break;
     default: group_json(c, index, json); break;
     }
 }
@@ -337,6 +373,15 @@ static const struct column exporter_columns[] = {{"exporter", "ip", NULL},
                                                  {"last_flows", "time", NULL},
                                                  {"last_export", "time", NULL}};
 
+static const struct column drop_columns[] = {{"exporter", "ip", NULL},     {"domain", "integer", NULL},
+                                             {"site", "text", NULL},       {"agent", "text", NULL},
+                                             {"protocol", "text", NULL},   {"reason", "text", NULL},
+                                             {"count", "integer", NULL},   {"unit", "text", NULL},
+                                             {"first", "time", NULL},      {"last", "time", NULL},
+                                             {"meaning", "text", NULL},    {"advice", "text", NULL},
+                                             {"example_at", "time", NULL}, {"example_bytes", "integer", "bytes"},
+                                             {"example", "text", NULL}};
+
 static const struct column node_columns[] = {{"name", "text", NULL},
                                              {"role", "text", NULL},
                                              {"site", "text", NULL},
@@ -365,6 +410,10 @@ static void columns_json(const struct console_result *c, struct json_writer *jso
     case WEIR_SHAPE_EXPORTERS:
         for (size_t i = 0; i < sizeof exporter_columns / sizeof *exporter_columns; i++)
             column_json(json, exporter_columns[i].name, exporter_columns[i].type, exporter_columns[i].unit);
+        break;
+    case WEIR_SHAPE_DROPS:
+        for (size_t i = 0; i < sizeof drop_columns / sizeof *drop_columns; i++)
+            column_json(json, drop_columns[i].name, drop_columns[i].type, drop_columns[i].unit);
         break;
     case WEIR_SHAPE_NODES:
         for (size_t i = 0; i < sizeof node_columns / sizeof *node_columns; i++)

@@ -129,17 +129,17 @@ static void give_answer(struct call *call, const struct console_query *query, st
         call->reply->type = lines ? "application/x-ndjson" : "application/json";
         console_answer_json(&result, lines, &call->reply->body);
     }
-    size_t rows = answer->row_count + answer->flow_count + answer->exporter_count + answer->node_count;
+    size_t rows =
+        answer->row_count + answer->flow_count + answer->exporter_count + answer->drop_count + answer->node_count;
     audit(call, query, rows, whole, elapsed_ms, call->reply->status == 0 ? 200 : call->reply->status);
 }
 
 static void count_query(struct console_api *api, enum weir_shape shape)
 {
-    static const enum console_counter counter[] = {[WEIR_SHAPE_TABLE] = CONSOLE_queries_table,
-                                                   [WEIR_SHAPE_SERIES] = CONSOLE_queries_series,
-                                                   [WEIR_SHAPE_FLOWS] = CONSOLE_queries_flows,
-                                                   [WEIR_SHAPE_EXPORTERS] = CONSOLE_queries_exporters,
-                                                   [WEIR_SHAPE_NODES] = CONSOLE_queries_nodes};
+    static const enum console_counter counter[] = {
+        [WEIR_SHAPE_TABLE] = CONSOLE_queries_table, [WEIR_SHAPE_SERIES] = CONSOLE_queries_series,
+        [WEIR_SHAPE_FLOWS] = CONSOLE_queries_flows, [WEIR_SHAPE_EXPORTERS] = CONSOLE_queries_exporters,
+        [WEIR_SHAPE_NODES] = CONSOLE_queries_nodes, [WEIR_SHAPE_DROPS] = CONSOLE_queries_drops};
     weir_metrics_add(api->metrics, counter[shape], 1);
 }
 
@@ -185,6 +185,11 @@ static void handle_query(struct call *call)
 static void handle_exporters(struct call *call)
 {
     answer_shape(call, WEIR_SHAPE_EXPORTERS);
+}
+
+static void handle_drops(struct call *call)
+{
+    answer_shape(call, WEIR_SHAPE_DROPS);
 }
 
 static void handle_nodes(struct call *call)
@@ -300,6 +305,7 @@ static const struct route {
     {"/api/v1/query", GET | POST, false, handle_query},
     {"/api/v1/filter/check", POST, false, handle_filter_check},
     {"/api/v1/exporters", GET, false, handle_exporters},
+    {"/api/v1/drops", GET, false, handle_drops},
     {"/api/v1/nodes", GET, false, handle_nodes},
     {"/api/v1/schema", GET, false, handle_schema},
     {"/api/v1/version", GET, true, handle_version},

@@ -58,4 +58,10 @@ void console_fleet_restrict(struct weir_answer *answer, const struct console_tok
         answer->exporters[kept++] = answer->exporters[i];
     }
     answer->exporter_count = kept;
+    kept = 0;
+    for (size_t i = 0; i < answer->drop_count; i++) {
+        if (!console_token_sees(token, weir_answer_name_at(answer, answer->drops[i].site))) continue;
+        answer->drops[kept++] = answer->drops[i];
+    }
+    answer->drop_count = kept;
 }

@@ -12,7 +12,7 @@
  */
 int console_fleet_complete(struct weir_answer *answer, const struct weir_map *map, const char *console, int64_t now_ms);
 
-/** Take out agents and exporters of sites that the token does not see. */
+/** Take out agents, exporters and drops of sites that the token does not see. */
 void console_fleet_restrict(struct weir_answer *answer, const struct console_token *token);
 
 #endif

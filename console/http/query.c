@@ -172,7 +172,7 @@ static bool read_time(const struct reading *reading)
 {
     struct weir_question *question = &reading->query->question;
     int64_t now_ms = reading->rules->now_ms;
-    bool fleet = question->shape == WEIR_SHAPE_EXPORTERS || question->shape == WEIR_SHAPE_NODES;
+    bool fleet = question->shape >= WEIR_SHAPE_EXPORTERS;
     question->to_ms = now_ms;
     question->from_ms = now_ms - (fleet ? DAY_MS : DAY_MS / 24);
     const json_t *value = json_object_get(reading->body, "time");

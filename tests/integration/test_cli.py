@@ -36,16 +36,31 @@ NODES = {"meta": META, "columns": [{"name": "name", "type": "text"}, {"name": "u
          "rows": [{"name": "agg1", "up": True}]}
 EXPORTERS = {"meta": META, "columns": [{"name": "exporter", "type": "ip"}, {"name": "domain", "type": "integer"}],
              "rows": [{"exporter": "192.0.2.1", "domain": 0}]}
+SICK = {"meta": META, "columns": [{"name": "exporter", "type": "ip"}, {"name": "flows", "type": "integer"}],
+        "rows": [{"exporter": "192.0.2.1", "domain": 7, "site": "fra", "agent": "edge", "protocol": "ipfix", "flows": 9,
+                  "templates": 2, "sets_waiting": 3, "clock_skew_ms": -90412, "sampling": 64, "sampling_origin": "record",
+                  "first_heard": "2026-03-04T15:00:02.118Z", "last_heard": "2026-03-04T15:10:00.000Z"}]}
+DROPS = {"meta": META, "columns": [{
+    "name" : n, "type" : "text"} for n in ("exporter", "reason", "example")],
+         "rows": [{"exporter": "192.0.2.1", "domain": 7, "site": "fra", "agent": "edge", "protocol": "ipfix",
+                   "reason": "truncated", "count": 1, "unit": "datagrams", "first": "2026-03-04T15:00:02.118Z",
+                   "last": "2026-03-04T15:00:02.118Z", "meaning": "a set runs past the end",
+                   "advice": "Look at the MTU. " * 8 + "Then ask.", "example_at": "2026-03-04T15:00:02.118Z",
+                   "example_bytes": 1400, "example": "000a" + "ab" * 34}]}
 SERIES = {"meta": META | {"step_ms": 600000},
           "columns": [{"name": "time", "type": "time"}, {"name": "proto", "type": "text"}]
-          + [{"name": n, "type": "integer", "unit": n} for n in ("flows", "packets", "bytes")],
-          "rows": [{"time": f"2026-03-04T15:{m:02}:00.000Z", "proto": "tcp", "flows": 1, "packets": 2, "bytes": b}
+          + [{
+    "name" : n, "type" : "integer", "unit" : n} for n in ("flows", "packets", "bytes")],
+          "rows": [{
+    "time" : f "2026-03-04T15:{m:02}:00.000Z", "proto" : "tcp", "flows" : 1, "packets" : 2, "bytes" : b}
                    for m, b in ((0, 10), (10, 80), (30, 40))]}
 
 
 def problem(status, kind, **more):
-    return status, {"type": f"https://weir.invalid/problems/{kind}", "title": "Said no", "status": status, **more}
-
+    return status,
+{
+    "type" : f "https://weir.invalid/problems/{kind}", "title" : "Said no", "status" : status, **more
+}
 
 class Console:
     """Answers what it was told to, and remembers what it was asked."""
@@ -137,9 +152,20 @@ def test_what_is_asked_is_what_was_typed(weir, console):
          "--timeout", "5s", "port", "53", "and", "udp")
     method, path, _, body, _ = console.asked[-1]
     assert (method, path) == ("POST", "/api/v1/query")
-    assert body == {"time": {"from": "2026-03-04T08:00:00.000Z", "to": "2026-03-04T09:00:00.000Z"}, "shape": "table",
-                    "filter": "port 53 and udp", "group": ["src_ip", "dst_port"], "order": "flows", "limit": 3,
-                    "sites": ["fra", "nyc"], "budget": {"ms": 5000}}
+    assert body ==
+{
+    "time" : {"from" : "2026-03-04T08:00:00.000Z", "to" : "2026-03-04T09:00:00.000Z"},
+             "shape" : "table",
+                       "filter" : "port 53 and udp",
+                                  "group" : [ "src_ip", "dst_port" ],
+                                            "order" : "flows",
+                                                      "limit" : 3,
+                                                      "sites" : [ "fra", "nyc" ],
+                                                                "budget":
+    {
+        "ms" : 5000
+    }
+}
     weir("exporters", "-S", "fra", "-n", "7", "-t", "2026-03-04T09:00+1h", "exporter 10.0.0.1 or port > 5")
     method, path, query, body, _ = console.asked[-1]
     assert (method, path, body) == ("GET", "/api/v1/exporters", None)
@@ -149,6 +175,41 @@ def test_what_is_asked_is_what_was_typed(weir, console):
     assert console.body["time"]["from"] == "2026-03-04T09:00:00.000Z"
     weir("top", "--tz", "America/New_York", "-t", "2026-03-04T09:00+1h")
     assert console.body["time"]["from"] == "2026-03-04T14:00:00.000Z"
+
+
+def test_why_an_exporters_data_is_missing_is_told_in_words(weir, console):
+    console.replies = [(200, DROPS), (200, SICK)]
+    done = weir("exporters", "why", "192.0.2.1", "-t", "2026-03-04T16:00..17:00", "-S", "fra", "protocol", "ipfix")
+    assert [(path, query["filter"], query["sites"]) for _, path, query, _, _ in console.asked] == [
+        (path, ["exporter 192.0.2.1 and (protocol ipfix)"], ["fra"]) for path in ("/api/v1/drops", "/api/v1/exporters")]
+    assert done.stdout == (
+        "192.0.2.1  domain 7  ipfix  site fra  agent edge\n"
+        "  heard 2026-03-04 16:00:02 to 2026-03-04 16:10:00, last flows -\n"
+        "  9 flows, 2 templates known, sampling 1:64 (record), its clock is 90 s behind the agent's\n"
+        "\n"
+        "  3 data sets wait for their template\n"
+        "    -> They are decoded when it comes, and are lost when it does not come within five minutes. The\n"
+        "       exporter repeats its templates, after up to 30 minutes: set it to one minute or so.\n"
+        "\n"
+        "  1 datagram: truncated\n"
+        "    a set runs past the end\n"
+        "    first 2026-03-04 16:00:02, last 2026-03-04 16:00:02\n"
+        "    the example of 2026-03-04 16:00:02, 1400 bytes\n"
+        "      000aabab abababab abababab abababab abababab abababab abababab abababab\n"
+        "      abababab\n"
+        "    -> Look at the MTU. Look at the MTU. Look at the MTU. Look at the MTU. Look at the MTU. Look at\n"
+        "       the MTU. Look at the MTU. Look at the MTU. Then ask.\n")
+    assert done.stderr.startswith("-- 1 row · ")
+
+    console.replies = [(200, DROPS | {"rows": []}), (200, SICK)]
+    assert "\n  Nothing of it was dropped in this time.\n" in weir("exporters", "why", "192.0.2.1").stdout
+    console.replies = [(200, DROPS | {"rows": []}), (200, SICK | {"rows": []})]
+    assert weir("exporters", "why", "192.0.2.1").stdout.startswith("192.0.2.1  not heard in this time\n  -> No agent had")
+
+    console.replies = [(200, DROPS)]
+    assert weir("exporters", "why", "192.0.2.1", "-o", "csv").stdout == (
+        f"exporter,reason,example\n192.0.2.1,truncated,000a{'ab' * 34}\n")
+    assert weir("exporters", "why", "192.0.2.1", "-F", "reason", "-q").stdout == "truncated\n"
 
 
 def test_times_are_local_in_tables_and_utc_elsewhere(weir, console):
@@ -181,7 +242,16 @@ def test_a_sum_is_one_row_over_the_range(weir, console):
 
 
 def test_limit_0_of_flows_follows_the_pages(weir, console):
-    later = FLOWS | {"meta": META | {"total": {"flows": 1, "packets": 1, "bytes": 1}}}
+    later = FLOWS |
+    {
+        "meta" : META |
+        {
+            "total":
+            {
+                "flows" : 1, "packets" : 1, "bytes" : 1
+            }
+        }
+    }
     console.replies = [(200, FLOWS | {"next": "c1"}), (200, later | {"next": "c2"}), (200, later)]
     done = weir("flows", "-n", "0", "-o", "csv")
     assert done.stdout.splitlines() == ["t_first,src_ip,bytes"] + ["2026-03-04T15:00:02.118Z,10.1.4.88,1184"] * 3
@@ -191,7 +261,13 @@ def test_limit_0_of_flows_follows_the_pages(weir, console):
 
 def test_a_later_page_that_is_partial_makes_the_answer_so(weir, console):
     sources = [{"id": "agg2", "ok": False, "reason": "timeout"}]
-    part = FLOWS | {"meta": META | {"partial": True, "exact": False, "sources": sources}}
+    part = FLOWS |
+    {
+        "meta" : META |
+        {
+            "partial" : True, "exact" : False, "sources" : sources
+        }
+    }
     console.replies = [(200, FLOWS | {"next": "c1"}), (200, part)]
     done = weir("flows", "-n", "0", "--partial", "fail", "-o", "json")
     assert done.returncode == 5 and "partial: agg2 (timeout)" in done.stderr
@@ -318,7 +394,7 @@ def test_the_token_comes_from_an_option_the_environment_or_the_file(weir, consol
     ("tpo",), ("top", "--nope"), ("top", "-n", "x"), ("top", "-o", "xml"), ("top", "--to", "x"), ("top", "-t"),
     ("top", "--partial", "maybe"), ("top", "--color", "red"), ("top", "--tz", "Mars/Olympus"), ("keys",),
     ("replay", "x"), ("config", "check"), ("top", "--timeout", "soon"), ("series", "-i", "0s"), ("status", "udp"),
-    ("completion", "cmd.exe")])
+    ("completion", "cmd.exe"), ("exporters", "why"), ("exporters", "why", "nobody")])
 def test_wrong_usage_is_exit_status_2_and_one_line(weir, console, words):
     done = weir(*words)
     assert (done.returncode, done.stdout) == (2, ""), done
@@ -435,7 +511,8 @@ def test_completion_knows_verbs_and_their_options(weir, shell):
     words = [line.split("\t")[0] for line in weir("__complete", "weir", "top", "-n", "5", "src", "i").stdout.splitlines()]
     assert words == ["ip"]
     words = [line.split("\t")[0] for line in weir("__complete", "weir", "flows", "port", "53", "").stdout.splitlines()]
-    assert {"and", "or"} <= set(words) and "port" not in words
+    assert {
+    "and", "or"} <= set(words) and "port" not in words
     words = [line.split("\t")[0] for line in weir("__complete", "weir", "top", "-o", "").stdout.splitlines()]
     assert words == ["table", "wide", "json", "ndjson", "csv", "tsv"]
 

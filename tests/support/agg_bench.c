@@ -76,6 +76,7 @@ struct agg_place agg_bench_commit(struct agg_bench *b, const struct agg_bench_ba
     if (of->hand_over && committed->body_bytes > 0) {
         assert_int_equal(weir_batch_create(of->batch->count, &copy), 0);
         assert_int_equal(weir_batch_append_rows(copy, of->batch, 0, of->batch->count), 0);
+        copy->drops = of->batch->drops;
     }
     if (of->hand_over) agg_roller_offer(b->roller, &committed->of, copy == NULL ? NULL : &copy);
     agg_commit_clear(b->commit);

@@ -192,6 +192,22 @@ void agg_rows_add_heard(struct agg_rows *rows, enum agg_tier tier, const struct 
                                     .socket_drops = of->header->loss.socket_drops,
                                     .spool = loss ? of->header->totals.flows : 0}};
     agg_row_add(&more, source_row_of(rows, &key));
+
+    uint64_t explained[WEIR_DROP_OF_ITSELF + 1] = {0};
+    for (uint32_t i = 0; of->batch != NULL && i < of->batch->drops.count; i++) {
+        struct agg_row dropped = {.drop = of->batch->drops.at[i]};
+        key.reason = dropped.drop.reason;
+        explained[weir_drop_info(key.reason)->loss] += dropped.drop.count;
+        agg_row_add(&dropped, source_row_of(rows, &key));
+    }
+    const struct weir_loss *lost = &of->header->loss;
+    struct agg_row rest = {.drop = {.first_ms = heard_ms, .last_ms = heard_ms}};
+    key.reason = WEIR_DROP_unexplained;
+    rest.drop.count = lost->undecodable - explained[WEIR_DROP_OF_UNDECODABLE];
+    if (rest.drop.count > 0) agg_row_add(&rest, source_row_of(rows, &key));
+    key.reason = WEIR_DROP_template_missing;
+    rest.drop.count = lost->template_missing - explained[WEIR_DROP_OF_TEMPLATES];
+    if (rest.drop.count > 0) agg_row_add(&rest, source_row_of(rows, &key));
 }
 
 void agg_rows_add_batch(struct agg_rows *rows, enum agg_tier tier, const struct agg_roll_batch *of)
@@ -295,5 +311,12 @@ void agg_rows_assert_same(struct agg_rows *got, struct agg_rows *want)
         assert_true(is_near(a->counts.bytes_variance, b->counts.bytes_variance));
         assert_int_equal(a->batches, b->batches);
         assert_memory_equal(&a->lost, &b->lost, sizeof a->lost);
+        assert_int_equal(a->drop.count, b->drop.count);
+        assert_int_equal(a->drop.first_ms, b->drop.first_ms);
+        assert_int_equal(a->drop.last_ms, b->drop.last_ms);
+        assert_int_equal(a->drop.example_ms, b->drop.example_ms);
+        assert_int_equal(a->drop.bytes, b->drop.bytes);
+        assert_int_equal(a->drop.head_size, b->drop.head_size);
+        assert_memory_equal(a->drop.head, b->drop.head, b->drop.head_size);
     }
 }

@@ -67,6 +67,26 @@ struct weir_source random_source(uint32_t number)
                                 .domain = number};
 }
 
+/** Losses of which some have a reason and some have none, and what is denied, which is not lost. */
+static void lose_with_reasons(uint64_t *state, int64_t end_ms, struct weir_batch *batch)
+{
+    static const enum weir_drop_reason reasons[] = {WEIR_DROP_count, WEIR_DROP_version, WEIR_DROP_template_missing,
+                                                    WEIR_DROP_denied};
+    batch->loss.undecodable = random_below(state, 2);
+    batch->loss.template_missing = random_below(state, 2);
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        uint8_t bytes[100] = {(uint8_t)random_below(state, 256)};
+        struct weir_drop drop = weir_drop_of(reasons[i], end_ms - random_below(state, 100000),
+                                             weir_view_of(bytes, random_below(state, sizeof bytes)));
+        drop.count += random_below(state, 3);
+        if (random_below(state, 2) == 0) continue;
+        if (weir_drop_info(drop.reason)->loss == WEIR_DROP_OF_UNDECODABLE) batch->loss.undecodable += drop.count;
+        if (weir_drop_info(drop.reason)->loss == WEIR_DROP_OF_TEMPLATES) batch->loss.template_missing += drop.count;
+        bool added = weir_drops_add(&batch->drops, &drop);
+        assert(added);
+    }
+}
+
 struct weir_batch *random_batch(uint64_t *state, const struct weir_source *source, uint32_t count, int64_t end_ms,
                                 struct weir_batch_header *header)
 {
@@ -80,6 +100,7 @@ struct weir_batch *random_batch(uint64_t *state, const struct weir_source *sourc
     batch->last_export_ms = end_ms - 1000;
     batch->loss.sequence_lost = random_below(state, 3);
     batch->loss.socket_drops = random_below(state, 2);
+    lose_with_reasons(state, end_ms, batch);
     for (uint32_t i = 0; i < count; i++) {
         struct weir_flow flow = random_flow(state, end_ms);
         rc = weir_batch_append(batch, &flow);

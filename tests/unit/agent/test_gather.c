@@ -218,18 +218,77 @@ static void a_report_that_finds_no_room_is_made_again_and_nothing_is_forgotten(v
     assert_int_equal(report_at(&f, 5000, 70000), 0);
     const struct weir_loss loss = {.undecodable = 4};
     const struct agent_gather_note heard = {WEIR_PROTOCOL_UNKNOWN, 80000, 0};
-    assert_false(agent_gather_report_of(f.gather, &here, &heard, &loss));
+    assert_false(agent_gather_report_of(f.gather, &here, &heard, &loss, NULL));
     f.kept.refuses = false;
     agent_gather_lose(f.stream, &(struct weir_loss){.sequence_lost = 3});
     assert_int_equal(report_at(&f, 9999, 70000), 0);
     assert_int_equal(report_at(&f, 10000, 70000), 1);
     assert_int_equal(f.kept.last->loss.sequence_lost, 5);
-    assert_true(agent_gather_report_of(f.gather, &here, &heard, &loss));
+    assert_true(agent_gather_report_of(f.gather, &here, &heard, &loss, NULL));
     assert_int_equal(f.kept.last->loss.undecodable, 4);
     assert_int_equal(f.kept.last->last_received_ms, 80000);
     agent_gather_lose(f.stream, &(struct weir_loss){.socket_drops = 9});
     agent_gather_detach(f.gather, &f.stream); /* at once: there is no later */
     assert_int_equal(f.kept.last->loss.socket_drops, 9);
+    fini(&f);
+}
+
+static void why_something_was_lost_travels_with_the_losses_until_it_is_taken(void **state)
+{
+    (void)state;
+    struct fixture f;
+    init(&f, AGENT_GATHER_DEFAULTS);
+    struct weir_drop drop = weir_drop_of(WEIR_DROP_count, 1000, weir_view_text("datagram"));
+    agent_gather_lose(f.stream, &(struct weir_loss){.undecodable = 1});
+    agent_gather_drop(f.gather, f.stream, &drop);
+    f.kept.refuses = true;
+    assert_true(add(&f, f.stream, 1));
+    agent_gather_flush(f.gather);
+    assert_int_equal(report_at(&f, 5000, 2000), 0);
+    f.kept.refuses = false;
+    agent_gather_drop(f.gather, f.stream, &drop);
+    assert_true(add(&f, f.stream, 1));
+    agent_gather_flush(f.gather);
+    assert_int_equal(f.kept.last->drops.count, 1);
+    assert_int_equal(f.kept.last->drops.at[0].reason, WEIR_DROP_count);
+    assert_int_equal(f.kept.last->drops.at[0].count, 2);
+    assert_true(add(&f, f.stream, 1));
+    agent_gather_flush(f.gather);
+    assert_int_equal(f.kept.last->drops.count, 0); /* told once */
+
+    agent_gather_lose(f.stream, &(struct weir_loss){.undecodable = 1});
+    agent_gather_drop(f.gather, f.stream, &drop);
+    assert_int_equal(report_at(&f, 20000, 3000), 3);
+    assert_int_equal(f.kept.last->count, 0);
+    assert_int_equal(f.kept.last->drops.at[0].count, 1);
+    fini(&f);
+}
+
+static void only_so_many_streams_say_why_and_all_say_how_much(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct agent_gather_conf conf = AGENT_GATHER_DEFAULTS;
+    conf.most_drops = 1;
+    init(&f, conf);
+    struct agent_stream *other = NULL;
+    assert_int_equal(agent_gather_attach(f.gather, &here, &other), 0);
+    struct agent_stream *streams[] = {f.stream, other};
+    struct weir_drop drop = weir_drop_of(WEIR_DROP_count, 1000, weir_view_text("datagram"));
+    for (int i = 0; i < 2; i++) {
+        agent_gather_lose(streams[i], &(struct weir_loss){.undecodable = 1});
+        agent_gather_drop(f.gather, streams[i], &drop);
+    }
+    agent_gather_detach(f.gather, &other);
+    assert_int_equal(f.kept.last->loss.undecodable, 1);
+    assert_int_equal(f.kept.last->drops.count, 0);
+    agent_gather_detach(f.gather, &f.stream);
+    assert_int_equal(f.kept.last->drops.count, 1);
+    assert_int_equal(agent_gather_attach(f.gather, &here, &f.stream), 0);
+    agent_gather_lose(f.stream, &(struct weir_loss){.undecodable = 1});
+    agent_gather_drop(f.gather, f.stream, &drop); /* the place is free again */
+    agent_gather_detach(f.gather, &f.stream);
+    assert_int_equal(f.kept.last->drops.count, 1);
     fini(&f);
 }
 
@@ -328,6 +387,8 @@ int main(void)
         cmocka_unit_test(a_source_without_flows_is_reported_when_something_is_new_but_not_at_every_look),
         cmocka_unit_test(a_source_with_flows_needs_no_report),
         cmocka_unit_test(a_report_that_finds_no_room_is_made_again_and_nothing_is_forgotten),
+        cmocka_unit_test(why_something_was_lost_travels_with_the_losses_until_it_is_taken),
+        cmocka_unit_test(only_so_many_streams_say_why_and_all_say_how_much),
         cmocka_unit_test(a_stream_that_goes_away_hands_its_batch_over),
         cmocka_unit_test(a_thousand_sources_stay_inside_the_memory_they_were_given),
         cmocka_unit_test(more_streams_than_allowed_are_refused),

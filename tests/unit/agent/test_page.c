@@ -89,6 +89,18 @@ static void who_waits_longest_is_told_of_first_and_once(void **state)
     assert_int_equal(of->untold[AGENT_REFUSAL_short].first_ms, 1000);
     assert_int_equal(of->untold[AGENT_REFUSAL_short].last_ms, 1002);
     assert_int_equal(of->untold[AGENT_REFUSAL_NONE].count, 1);
+    struct weir_drops drops;
+    agent_refused_untold(of, &drops);
+    assert_int_equal(drops.count, 2);
+    assert_int_equal(drops.at[0].reason, WEIR_DROP_denied);
+    assert_int_equal(drops.at[0].count, 1);
+    assert_int_equal(drops.at[1].reason, WEIR_DROP_short);
+    assert_int_equal(drops.at[1].count, 2);
+    assert_int_equal(drops.at[1].first_ms, 1000);
+    assert_int_equal(drops.at[1].last_ms, 1002);
+    assert_int_equal(drops.at[1].example_ms, 1002);
+    assert_int_equal(drops.at[1].bytes, 1);
+    assert_int_equal(drops.at[1].head[0], 'x');
     agent_refused_tell(of);
     assert_ptr_equal(agent_refusals_due(refusals, 1001, 2000), find(refusals, 2));
     agent_refused_tell(agent_refusals_due(refusals, 1001, 2000));

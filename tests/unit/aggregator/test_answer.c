@@ -37,6 +37,7 @@ static struct {
     size_t count;
     uint64_t batches;
     struct weir_loss loss;
+    uint64_t dropped[WEIR_DROP_REASON_MOST + 1]; /* by reason, as batches give it */
 } world;
 
 static const char *site_of(uint32_t source)
@@ -87,8 +88,9 @@ static int make_world(void **state)
             weir_batch_get(batch, row, &known->flow);
         }
         world.batches++;
-        world.loss.sequence_lost += header.loss.sequence_lost;
-        world.loss.socket_drops += header.loss.socket_drops;
+        weir_loss_add(&world.loss, &header.loss);
+        for (uint32_t k = 0; k < batch->drops.count; k++)
+            world.dropped[batch->drops.at[k].reason] += batch->drops.at[k].count;
         weir_batch_destroy(batch);
     }
     assert_int_equal(agg_heard_create(&world.heard), 0);
@@ -416,6 +418,41 @@ static void exporters_say_what_was_heard_and_lost(void **state)
     weir_question_fini(&question);
 }
 
+static void drops_explain_all_that_exporters_lost(void **state)
+{
+    (void)state;
+    struct weir_question question = question_of(0, WEIR_SHAPE_DROPS);
+    question.from_ms = now_ms - 8 * 24 * AGG_HOUR_MS;
+    question.to_ms = now_ms + AGG_HOUR_MS;
+    struct weir_answer got;
+    ask(&question, &got);
+    uint64_t dropped[WEIR_DROP_REASON_MOST + 1] = {0};
+    for (size_t i = 0; i < got.drop_count; i++) {
+        const struct weir_answer_drop *row = &got.drops[i];
+        assert_true(row->drop.count > 0);
+        assert_true(row->drop.first_ms > 0 && row->drop.first_ms <= row->drop.last_ms);
+        assert_string_equal(weir_answer_name_at(&got, row->site), site_of(row->source.domain));
+        assert_string_equal(weir_answer_name_at(&got, row->agent), "edge-1");
+        dropped[row->drop.reason] += row->drop.count;
+        for (size_t k = 0; k < i; k++)
+            assert_false(row->drop.reason == got.drops[k].drop.reason &&
+                         row->source.domain == got.drops[k].source.domain);
+    }
+    assert_true(world.dropped[WEIR_DROP_count] > 0 && dropped[WEIR_DROP_unexplained] > 0);
+    assert_int_equal(dropped[WEIR_DROP_count], world.dropped[WEIR_DROP_count]);
+    assert_int_equal(dropped[WEIR_DROP_version], world.dropped[WEIR_DROP_version]);
+    assert_int_equal(dropped[WEIR_DROP_denied], world.dropped[WEIR_DROP_denied]);
+    assert_int_equal(dropped[WEIR_DROP_count] + dropped[WEIR_DROP_version] + dropped[WEIR_DROP_unexplained],
+                     world.loss.undecodable);
+    assert_int_equal(dropped[WEIR_DROP_template_missing], world.loss.template_missing);
+    assert_int_equal(dropped[WEIR_DROP_sequence], world.loss.sequence_lost);
+    assert_int_equal(dropped[WEIR_DROP_socket_drops], world.loss.socket_drops);
+    assert_int_equal(got.coverage.lost.undecodable, world.loss.undecodable);
+    assert_int_equal(got.exporter_count, 0);
+    weir_answer_fini(&got);
+    weir_question_fini(&question);
+}
+
 static void what_cannot_be_answered_says_why(void **state)
 {
     (void)state;
@@ -462,6 +499,7 @@ int main(void)
         cmocka_unit_test(series_are_what_counting_flow_by_flow_gives),
         cmocka_unit_test(flows_come_in_their_order_page_by_page),
         cmocka_unit_test(exporters_say_what_was_heard_and_lost),
+        cmocka_unit_test(drops_explain_all_that_exporters_lost),
         cmocka_unit_test(what_cannot_be_answered_says_why),
         cmocka_unit_test(an_answer_survives_every_failing_allocation),
     };

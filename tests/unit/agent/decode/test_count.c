@@ -25,7 +25,7 @@ static void every_refusal_of_every_protocol_has_the_row_that_says_so(void **stat
             snprintf(labels, sizeof labels, "protocol=\"%s\",reason=\"%s\"", protocols[p], agent_refusal_name(r));
             assert_string_equal(row->name, "weir_agent_decode_errors_total");
             assert_string_equal(row->labels, labels);
-            assert_true(strlen(agent_refusal_text(r)) > 0);
+            assert_true(strlen(weir_drop_info(agent_refusal_reason(r))->text) > 0);
         }
         char labels[100];
         snprintf(labels, sizeof labels, "protocol=\"%s\"", protocols[p]);

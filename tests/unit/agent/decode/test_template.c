@@ -88,6 +88,70 @@ static void data_of_a_withdrawn_template_is_skipped_and_counted_until_it_is_sent
     assert_int_equal(input.loss.template_missing, 2);
 }
 
+static const struct weir_drop *drop_of(enum weir_drop_reason reason)
+{
+    for (size_t i = 0; i < input.batch_count; i++) {
+        const struct weir_drops *drops = &input.batches[i]->drops;
+        for (uint32_t k = 0; k < drops->count; k++) {
+            if (drops->at[k].reason == reason) return &drops->at[k];
+        }
+    }
+    return NULL;
+}
+
+static void what_is_lost_for_want_of_a_template_says_so_with_the_set_as_example(void **state)
+{
+    (void)state;
+    send_data(1000);
+    send_data(5000);
+    agent_decoder_tick(input.decoder, 302000); /* the first waited for five minutes */
+    send_template(bytes_packets, 2, 302001);   /* the second is decoded */
+    send_template(NULL, 0, 302002);
+    send_data(302003);
+    send_template(bytes_packets, 2, 302004);
+    message_ipfix(&m, 1700000000, 0, 7);
+    message_set(&m, 256);
+    message_u32(&m, 1); /* a set that ends within its record is padded: nothing is lost */
+    struct weir_view cut = message_end(&m);
+    cut.size -= 3;
+    assert_int_equal(input_take(&input, cut, 302005), AGENT_REFUSAL_truncated);
+    input_flush(&input);
+    assert_int_equal(input.loss.template_missing, 2);
+
+    const struct weir_drop *drop = drop_of(WEIR_DROP_template_missing);
+    assert_non_null(drop);
+    assert_int_equal(drop->count, 1);
+    assert_int_equal(drop->first_ms, 1000);
+    assert_int_equal(drop->bytes, 12);
+    assert_memory_equal(drop->head, "\x01\0\0\x0c\0\0\0\0\0\0\0\0", 12);
+    drop = drop_of(WEIR_DROP_template_withdrawn);
+    assert_non_null(drop);
+    assert_int_equal(drop->count, 1);
+    assert_int_equal(drop->example_ms, 302003);
+    assert_null(drop_of(WEIR_DROP_truncated)); /* before its source is read */
+    assert_false(agent_decoder_refused_known(input.decoder));
+}
+
+static void a_datagram_that_is_refused_after_its_source_was_read_is_an_example(void **state)
+{
+    (void)state;
+    message_ipfix(&m, 1700000000, 0, 7);
+    message_template(&m, 256, (const uint16_t[]){1, 0, 2, 0}, 2);
+    struct weir_view datagram = message_end(&m);
+    for (int64_t now_ms = 1000; now_ms < 1003; now_ms++)
+        assert_int_equal(input_take(&input, datagram, now_ms), AGENT_REFUSAL_template);
+    assert_true(agent_decoder_refused_known(input.decoder));
+    agent_decoder_forget(input.decoder);
+    assert_int_equal(input.loss.undecodable, 3);
+    const struct weir_drop *drop = drop_of(WEIR_DROP_template);
+    assert_non_null(drop);
+    assert_int_equal(drop->count, 3);
+    assert_int_equal(drop->first_ms, 1000);
+    assert_int_equal(drop->last_ms, 1002);
+    assert_int_equal(drop->bytes, datagram.size);
+    assert_memory_equal(drop->head, datagram.data, datagram.size);
+}
+
 static void records_of_no_length_are_refused_and_never_loop(void **state)
 {
     (void)state;
@@ -135,6 +199,8 @@ int main(void)
         TEST(a_change_is_counted_every_time_and_told_once_with_old_and_new),
         TEST(vendors_scopes_and_variable_lengths_are_shown_and_long_texts_cut),
         TEST(data_of_a_withdrawn_template_is_skipped_and_counted_until_it_is_sent_again),
+        TEST(what_is_lost_for_want_of_a_template_says_so_with_the_set_as_example),
+        TEST(a_datagram_that_is_refused_after_its_source_was_read_is_an_example),
         TEST(records_of_no_length_are_refused_and_never_loop),
         TEST(a_template_that_is_not_repeated_expires_but_not_by_silence),
     };

@@ -52,6 +52,8 @@ static void the_largest_row_has_room(void **state)
     memset(&row, 0xff, sizeof row); /* every number at its longest */
     row.health = (struct weir_health){UINT32_MAX, UINT32_MAX, INT64_MIN + 1, true};
     row.last_flows_ms = 0;
+    row.drop.head_size = WEIR_DROP_HEAD;
+    row.drop.example_ms = 1;
     uint8_t bytes[AGG_ROW_BYTES_MOST];
     assert_in_range(agg_row_encode(&row, bytes), AGG_ROW_BYTES_MOST / 2, AGG_ROW_BYTES_MOST);
 }
@@ -100,6 +102,55 @@ static void a_batch_without_flows_does_not_make_a_known_sampling_unknown(void **
     assert_int_equal(row.last_flows_ms, 1000);
 }
 
+static void what_was_dropped_comes_back_and_merges(void **state)
+{
+    (void)state;
+    const char *texts[] = {"", "x", "an example"};
+    struct agg_row sum = {0};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct agg_row row = {.drop =
+                                  weir_drop_of(WEIR_DROP_NONE, 1772600000000 + (int64_t)i, weir_view_text(texts[i]))};
+        row.drop.last_ms += 7;
+        row.drop.count = 5;
+        struct agg_row same = again(&row);
+        assert_memory_equal(&same.drop, &row.drop, sizeof row.drop);
+        agg_row_add(&same, &sum);
+    }
+    sum = again(&sum);
+    assert_int_equal(sum.drop.count, 15);
+    assert_int_equal(sum.drop.first_ms, 1772600000000);
+    assert_int_equal(sum.drop.last_ms, 1772600000009);
+    assert_int_equal(sum.drop.example_ms, 1772600000002);
+    assert_memory_equal(sum.drop.head, "an example", 10);
+
+    struct agg_row none = {.drop = {.count = 2, .first_ms = 5, .last_ms = 6}};
+    struct agg_row same = again(&none);
+    assert_memory_equal(&same.drop, &none.drop, sizeof none.drop);
+}
+
+static void the_key_of_a_reason_is_that_of_its_source_and_one_more(void **state)
+{
+    (void)state;
+    struct agg_row_key key = {
+        .shard = 3, .window = 29543333, .protocol = WEIR_PROTOCOL_IPFIX, .site = "fra", .agent = "a"};
+    key.source = (struct weir_source){{{[10] = 0xff, 0xff, 192, 0, 2, 1}}, 7};
+    uint8_t plain[AGG_ROW_KEY_MOST], bytes[AGG_ROW_KEY_MOST];
+    size_t plain_size = agg_row_key_encode(&key, plain);
+    for (int reason = WEIR_DROP_NONE; reason <= WEIR_DROP_REASON_MOST; reason++) {
+        struct agg_row_key same = {0};
+        key.reason = (enum weir_drop_reason)reason;
+        size_t size = agg_row_key_encode(&key, bytes);
+        assert_int_equal(size, plain_size + (reason != WEIR_DROP_NONE));
+        assert_memory_equal(bytes, plain, plain_size);
+        assert_int_equal(agg_row_key_decode(weir_view_of(bytes, size), &same), 0);
+        assert_int_equal(same.reason, reason);
+        assert_string_equal(same.agent, "a");
+    }
+    struct agg_row_key same = {0};
+    bytes[plain_size + 1] = 1;
+    assert_int_equal(agg_row_key_decode(weir_view_of(bytes, plain_size + 2), &same), WEIR_ECORRUPT);
+}
+
 static void what_is_no_row_is_refused(void **state)
 {
     (void)state;
@@ -116,6 +167,8 @@ int main(void)
         cmocka_unit_test(the_largest_row_has_room),
         cmocka_unit_test(rows_merge_to_the_same_in_any_order),
         cmocka_unit_test(a_batch_without_flows_does_not_make_a_known_sampling_unknown),
+        cmocka_unit_test(what_was_dropped_comes_back_and_merges),
+        cmocka_unit_test(the_key_of_a_reason_is_that_of_its_source_and_one_more),
         cmocka_unit_test(what_is_no_row_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

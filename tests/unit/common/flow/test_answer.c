@@ -64,6 +64,12 @@ static void put(struct weir_answer *answer, uint64_t number)
                                                 .first_heard_ms = 1 + (int64_t)number,
                                                 .last_heard_ms = 1 + (int64_t)number};
         assert_int_equal(weir_answer_add_exporter(answer, &exporter), 0);
+    } else if (answer->shape == WEIR_SHAPE_DROPS) {
+        struct weir_answer_drop drop = {
+            .source = {.domain = port % 5},
+            .site = (uint32_t)name,
+            .drop = weir_drop_of((enum weir_drop_reason)(1 + number % 4), 1 + (int64_t)number, weir_view_text(site))};
+        assert_int_equal(weir_answer_add_drop(answer, &drop), 0);
     }
 }
 
@@ -95,7 +101,7 @@ static char *said(const struct weir_answer *answer)
                         (unsigned long long)flow->flow.bytes);
     }
     char *lines[256];
-    assert_true(answer->exporter_count < 256);
+    assert_true(answer->exporter_count + answer->drop_count < 256);
     for (size_t i = 0; i < answer->exporter_count; i++) {
         const struct weir_answer_exporter *exporter = &answer->exporters[i];
         struct weir_buf line = WEIR_BUF_INIT;
@@ -106,8 +112,19 @@ static char *said(const struct weir_answer *answer)
         lines[i] = weir_strdup(weir_buf_cstr(&line));
         weir_buf_fini(&line);
     }
-    qsort(lines, answer->exporter_count, sizeof *lines, compare_texts);
-    for (size_t i = 0; i < answer->exporter_count; i++) {
+    for (size_t i = 0; i < answer->drop_count; i++) {
+        const struct weir_answer_drop *row = &answer->drops[i];
+        struct weir_buf line = WEIR_BUF_INIT;
+        weir_buf_printf(&line, "%s %u %u: %llu %lld %lld %lld %.*s\n", weir_answer_name_at(answer, row->site),
+                        row->source.domain, row->drop.reason, (unsigned long long)row->drop.count,
+                        (long long)row->drop.first_ms, (long long)row->drop.last_ms, (long long)row->drop.example_ms,
+                        row->drop.head_size, (const char *)row->drop.head);
+        lines[answer->exporter_count + i] = weir_strdup(weir_buf_cstr(&line));
+        weir_buf_fini(&line);
+    }
+    size_t count = answer->exporter_count + answer->drop_count;
+    qsort(lines, count, sizeof *lines, compare_texts);
+    for (size_t i = 0; i < count; i++) {
         weir_buf_text(&out, lines[i]);
         weir_free(lines[i]);
     }
@@ -123,7 +140,7 @@ static void merging_any_split_equals_computing_at_once(void **state)
 {
     (void)state;
     static const enum weir_shape shapes[] = {WEIR_SHAPE_TABLE, WEIR_SHAPE_SERIES, WEIR_SHAPE_FLOWS,
-                                             WEIR_SHAPE_EXPORTERS};
+                                             WEIR_SHAPE_EXPORTERS, WEIR_SHAPE_DROPS};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         for (uint64_t split = 1; split <= 6; split++) {
             struct weir_question question;

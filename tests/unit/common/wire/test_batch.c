@@ -6,6 +6,8 @@
 
 #include "tests/support/cmocka.h"
 
+#include <stdio.h>
+
 /** A small generator of our own: the same numbers on every machine. */
 static uint64_t random_next(uint64_t *seed)
 {
@@ -214,6 +216,107 @@ static void a_batch_of_losses_only_has_an_empty_body(void **state)
     forget(&e);
 }
 
+static void assert_same_drops(const struct weir_drops *got, const struct weir_drops *want)
+{
+    assert_int_equal(got->count, want->count);
+    for (uint32_t i = 0; i < want->count; i++) {
+        const struct weir_drop *a = &got->at[i], *b = &want->at[i];
+        assert_int_equal(a->reason, b->reason);
+        assert_int_equal(a->count, b->count);
+        assert_int_equal(a->first_ms, b->first_ms);
+        assert_int_equal(a->last_ms, b->last_ms);
+        assert_int_equal(a->example_ms, b->example_ms);
+        assert_int_equal(a->bytes, b->bytes);
+        assert_int_equal(a->head_size, b->head_size);
+        assert_memory_equal(a->head, b->head, b->head_size);
+    }
+}
+
+static void drops_come_back_with_flows_and_without_them(void **state)
+{
+    (void)state;
+    uint8_t bytes[9000] = {0xde, 0xad};
+    for (int flows = 0; flows < 2; flows++) {
+        for (int codec = WEIR_CODEC_NONE; codec <= WEIR_CODEC_ZSTD; codec++) {
+            struct weir_flow flow = {.bytes = 100};
+            struct weir_batch *batch = NULL;
+            assert_int_equal(weir_batch_create(1, &batch), 0);
+            if (flows > 0) assert_int_equal(weir_batch_append(batch, &flow), 0);
+            for (int i = 1; i <= WEIR_DROPS_MOST; i++) {
+                struct weir_drop drop =
+                    weir_drop_of((enum weir_drop_reason)(i * 15), INT64_MAX - i, weir_view_of(bytes, (size_t)i * 500));
+                if (i % 3 == 0) drop.example_ms = drop.bytes = drop.head_size = 0;
+                drop.count = UINT64_MAX / 2 - (uint64_t)i;
+                assert_true(weir_drops_add(&batch->drops, &drop));
+            }
+            struct encoded e = encode(codec, batch);
+            assert_int_equal(decode(&e, WEIR_COLUMNS_ALL), 0);
+            assert_int_equal(e.got->count, flows);
+            assert_same_drops(&e.got->drops, &batch->drops);
+            assert_int_equal(decode(&e, 0), 0); /* who wants no column has them, too */
+            assert_int_equal(e.got->drops.count, WEIR_DROPS_MOST);
+            forget(&e);
+        }
+    }
+}
+
+/** A body of one drop with the fields of @drop, protobuf in hexadecimal, in a batch without flows. */
+static int decode_drop(const char *hex, struct weir_drops *ret)
+{
+    struct weir_batch *batch = NULL;
+    uint8_t bytes[256];
+    size_t size = strlen(hex) / 2;
+    bytes[0] = 0x1a;
+    bytes[1] = (uint8_t)size;
+    for (size_t i = 0; i < size; i++) {
+        unsigned byte = 0;
+        assert_int_equal(sscanf(hex + 2 * i, "%2x", &byte), 1);
+        bytes[2 + i] = (uint8_t)byte;
+    }
+    assert_int_equal(weir_batch_create(1, &batch), 0);
+    struct encoded e = encode(WEIR_CODEC_NONE, batch);
+    weir_buf_append(&e.body, bytes, size + 2);
+    e.header.raw_bytes = (uint32_t)size + 2;
+    int rc = decode(&e, WEIR_COLUMNS_ALL);
+    *ret = e.got->drops;
+    forget(&e);
+    return rc;
+}
+
+static void drops_that_break_the_format_are_refused(void **state)
+{
+    (void)state;
+    struct weir_drops drops;
+    assert_int_equal(decode_drop("0802100318d00f20d20f28d20f30043a02abcd420155", &drops), 0); /* and one more field */
+    assert_int_equal(drops.count, 1);
+    assert_int_equal(drops.at[0].reason, 2);
+    assert_int_equal(drops.at[0].count, 3);
+    assert_int_equal(drops.at[0].first_ms, 1000);
+    assert_int_equal(drops.at[0].last_ms, 1001);
+    assert_int_equal(drops.at[0].example_ms, 1001);
+    assert_int_equal(drops.at[0].bytes, 4);
+    assert_memory_equal(drops.at[0].head, "\xab\xcd", 2);
+    static const char *const bad[] = {
+        "",     /* no reason */
+        "1003", /* likewise */
+        "088002"
+        "1003",                       /* reason 256 */
+        "0802",                       /* none of it */
+        "080210ffffffffffffffffff01", /* more than can be added up */
+        "0802100318d20f20d00f",       /* the last before the first */
+        "080210031801",               /* before 1970 */
+        "080210032801",               /* likewise */
+        "080210033a05abcd",           /* an example past its end */
+        "080210033a41"
+        "00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+        "000000000000000000000000000000", /* one of 65 bytes */
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(decode_drop(bad[i], &drops), WEIR_EFORMAT);
+        assert_int_equal(drops.count, 0);
+    }
+}
+
 static void an_unknown_column_is_stepped_over(void **state)
 {
     (void)state;
@@ -225,7 +328,7 @@ static void an_unknown_column_is_stepped_over(void **state)
     const uint8_t unknown[] = {
         0x12, 0x08, 0x08, 0xff, 0x7f, 0x18, 0x09, 0x32, 0x01, 0x55,       /* element 16383 in encoding 9 */
         0x12, 0x09, 0x08, 0x01, 0x10, 0x09, 0x20, 0x01, 0x32, 0x01, 0x55, /* element 1 of enterprise 9 */
-        0x1a, 0x01, 0x00, 0x21, 0,    0,    0,    0,    0,    0,    0,
+        0x2a, 0x01, 0x00, 0x21, 0,    0,    0,    0,    0,    0,    0,
         0,    0x2d, 0,    0,    0,    0, /* fields of a later schema */
     };
     weir_buf_append(&e.body, unknown, sizeof unknown);
@@ -538,6 +641,8 @@ int main(void)
         cmocka_unit_test(random_batches_come_back_with_every_codec),
         cmocka_unit_test(only_wanted_columns_are_decoded),
         cmocka_unit_test(a_batch_of_losses_only_has_an_empty_body),
+        cmocka_unit_test(drops_come_back_with_flows_and_without_them),
+        cmocka_unit_test(drops_that_break_the_format_are_refused),
         cmocka_unit_test(an_unknown_column_is_stepped_over),
         cmocka_unit_test(bodies_that_break_the_format_are_refused),
         cmocka_unit_test(each_kind_of_column_takes_as_few_bits_as_its_values_need),

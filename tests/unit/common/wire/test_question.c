@@ -173,6 +173,16 @@ static void fill(struct weir_answer *answer, size_t count)
                                                                .has_skew = i % 2 == 0,
                                                                .skew_ms = i % 2 == 0 ? -90000 : 0}};
             assert_int_equal(weir_answer_add_exporter(answer, &exporter), 0);
+        } else if (answer->shape == WEIR_SHAPE_DROPS) {
+            uint8_t bytes[WEIR_DROP_HEAD + 1] = {(uint8_t)i, 0xde, 0xad};
+            struct weir_answer_drop drop = {
+                .source = {.exporter = ip_of("2001:db8::1"), .domain = (uint32_t)i},
+                .protocol = WEIR_PROTOCOL_IPFIX,
+                .site = site,
+                .agent = (uint32_t)weir_answer_name(answer, "agent-1"),
+                .drop = weir_drop_of(WEIR_DROP_count, INT64_MAX, weir_view_of(bytes, i % (sizeof bytes + 1)))};
+            drop.drop.count = UINT64_MAX;
+            assert_int_equal(weir_answer_add_drop(answer, &drop), 0);
         } else {
             struct weir_answer_node node = {.name = site,
                                             .role = (uint32_t)weir_answer_name(answer, "agent"),
@@ -214,6 +224,15 @@ static void assert_same(const struct weir_answer *a, const struct weir_answer *b
         assert_int_equal(a->flows[i].protocol, b->flows[i].protocol);
         assert_string_equal(weir_answer_name_at(a, a->flows[i].site), weir_answer_name_at(b, b->flows[i].site));
     }
+    assert_int_equal(a->drop_count, b->drop_count);
+    for (size_t i = 0; i < a->drop_count; i++) {
+        const struct weir_answer_drop *x = &a->drops[i], *y = &b->drops[i];
+        assert_memory_equal(&x->source, &y->source, sizeof x->source);
+        assert_int_equal(x->protocol, y->protocol);
+        assert_string_equal(weir_answer_name_at(a, x->site), weir_answer_name_at(b, y->site));
+        assert_string_equal(weir_answer_name_at(a, x->agent), weir_answer_name_at(b, y->agent));
+        assert_memory_equal(&x->drop, &y->drop, sizeof x->drop);
+    }
     assert_int_equal(a->exporter_count, b->exporter_count);
     for (size_t i = 0; i < a->exporter_count; i++) {
         assert_int_equal(a->exporters[i].source.domain, b->exporters[i].source.domain);
@@ -252,7 +271,7 @@ static void an_answer_comes_back_from_its_chunks(void **state)
         size_t count;
     } cases[] = {{WEIR_SHAPE_TABLE, 0},     {WEIR_SHAPE_TABLE, 1},    {WEIR_SHAPE_TABLE, 2500},
                  {WEIR_SHAPE_SERIES, 1001}, {WEIR_SHAPE_FLOWS, 1500}, {WEIR_SHAPE_EXPORTERS, 1200},
-                 {WEIR_SHAPE_NODES, 600}};
+                 {WEIR_SHAPE_NODES, 600},   {WEIR_SHAPE_DROPS, 1100}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct weir_question question;
         question_of(&question, cases[i].shape);

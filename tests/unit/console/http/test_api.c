@@ -101,6 +101,17 @@ static int fake_ask(void *ctx, const struct weir_question *question, struct weir
             assert_int_equal(weir_answer_add_exporter(answer, &row), 0);
         }
     }
+    for (uint32_t i = 0; question->shape == WEIR_SHAPE_DROPS && i < 3; i++) {
+        struct weir_answer_drop row = {.source = {.domain = i},
+                                       .protocol = WEIR_PROTOCOL_IPFIX,
+                                       .site = (uint32_t)weir_answer_name(answer, sites[i]),
+                                       .agent = (uint32_t)weir_answer_name(answer, "agent1"),
+                                       .drop = weir_drop_of(i == 0 ? WEIR_DROP_count : WEIR_DROP_sequence,
+                                                            1772600000000, weir_view_text("\x01\xab"))};
+        if (i > 0) row.drop.example_ms = 0;
+        row.drop.count = 7;
+        assert_int_equal(weir_answer_add_drop(answer, &row), 0);
+    }
     if (question->shape == WEIR_SHAPE_NODES) {
         struct weir_answer_node agent = {.name = (uint32_t)weir_answer_name(answer, "agent1"),
                                          .role = (uint32_t)weir_answer_name(answer, "agent"),
@@ -537,6 +548,34 @@ static void who_has_no_token_gets_nothing_and_who_sees_one_site_sees_that(void *
     json_decref(json);
 }
 
+static void drops_are_explained_in_words_and_only_those_of_the_tokens_sites(void **state)
+{
+    struct fixture *f = *state;
+    json_t *json = ask(f, 200, "GET", "/api/v1/drops?filter=exporter+192.0.2.1", NULL);
+    assert_string_equal(f->fake.last.filter, "exporter 192.0.2.1");
+    json_t *rows = json_object_get(json, "rows");
+    assert_int_equal(json_array_size(rows), 3);
+    json_t *row = json_array_get(rows, 0);
+    assert_string_equal(text_at(row, "reason"), "count");
+    assert_int_equal(number_at(row, "count"), 7);
+    assert_string_equal(text_at(row, "unit"), "datagrams");
+    assert_string_equal(text_at(row, "meaning"), weir_drop_info(WEIR_DROP_count)->text);
+    assert_string_equal(text_at(row, "advice"), weir_drop_info(WEIR_DROP_count)->advice);
+    assert_string_equal(text_at(row, "last"), text_at(row, "example_at"));
+    assert_int_equal(number_at(row, "example_bytes"), 2);
+    assert_string_equal(text_at(row, "example"), "01ab");
+    row = json_array_get(rows, 1);
+    assert_string_equal(text_at(row, "unit"), "records");
+    assert_null(json_object_get(row, "example"));
+    size_t columns = json_array_size(json_object_get(json, "columns"));
+    assert_int_equal(columns, json_object_size(json_array_get(rows, 0)));
+    json_decref(json);
+    json = ask_as(f, f->fra, 200, "GET", "/api/v1/drops", NULL);
+    assert_int_equal(json_array_size(json_object_get(json, "rows")), 1);
+    assert_string_equal(text_at(json_array_get(json_object_get(json, "rows"), 0), "site"), "fra");
+    json_decref(json);
+}
+
 static void a_reload_of_the_tokens_counts_from_the_next_request(void **state)
 {
     struct fixture *f = *state;
@@ -649,6 +688,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_be_asked_is_a_problem_that_points_at_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_has_no_token_gets_nothing_and_who_sees_one_site_sees_that, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(drops_are_explained_in_words_and_only_those_of_the_tokens_sites, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_reload_of_the_tokens_counts_from_the_next_request, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_fleet_lists_who_reports_and_who_should, set_up, tear_down),
