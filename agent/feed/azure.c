@@ -130,7 +130,7 @@ static int take_tuple(struct feed_parser *parser, const struct record *record, c
     struct tuple tuple;
     struct weir_flow flow = {0};
     char state;
-    bool denied;
+    bool denied = false;
     split(text, size, &tuple);
     bool whole = tuple.count == TUPLE_PARTS || (!record->vnet && tuple.count == NSG_PARTS_V1);
     if (!whole)

@@ -259,7 +259,7 @@ uint64_t agg_rows_of_blocks(struct agg_rows *rows, enum agg_tier tier, struct ag
     for (; agg_iter_valid(iter); agg_iter_next(iter)) {
         struct agg_block block;
         struct weir_batch_header header;
-        struct agg_place place;
+        struct agg_place place = {0};
         assert_int_equal(agg_key_read_block(agg_iter_key(iter), &place), 0);
         assert_int_equal(agg_block_decode(agg_iter_value(iter), &block), 0);
         assert_int_equal(weir_batch_header_decode(block.header, &header), 0);
