@@ -508,13 +508,21 @@ static int check_known(const char *state, const char *path, const struct agent_i
     return rc;
 }
 
-/** What waits in the folder of a feed, for a stream: WEIR_EFULL when that is all that may. */
-static int room_in(const char *folder, uint64_t bytes_most, uint64_t *ret)
+/** What of @bytes_most is left by all that waits, of any feed. WEIR_EFULL: nothing. */
+static int room_in(const char *state, uint64_t bytes_most, uint64_t *ret)
 {
+    char root[SPOOL_PATH_BYTES];
+    char path[SPOOL_PATH_BYTES];
     struct listing listing = {0};
-    int rc = each_file(folder, add_to_listing, &listing);
+    int rc = path_in(state, "push", root);
+    DIR *folder = rc < 0 ? NULL : opendir(root);
+    if (folder == NULL) return rc < 0 ? rc : spool_file_error(errno);
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        if (entry->d_name[0] != '.' && path_in(root, entry->d_name, path) == 0)
+            (void)each_file(path, add_to_listing, &listing);
+    }
+    closedir(folder);
     weir_free(listing.ids);
-    if (rc < 0) return rc;
     *ret = listing.bytes < bytes_most ? bytes_most - listing.bytes : 0;
     return *ret == 0 ? WEIR_EFULL : 0;
 }
@@ -534,7 +542,7 @@ int agent_inbox_put_stream(const char *state, const char *feed, uint64_t bytes_m
     if (stat(folder, &owner) < 0)
         return weir_why_set(why, spool_file_error(errno), "%s: %s: the agent makes it when it starts with this feed",
                             folder, strerror(errno));
-    int rc = room_in(folder, bytes_most, &room);
+    int rc = room_in(state, bytes_most, &room);
     if (rc < 0) return weir_why_set(why, rc, "%s: %s", folder, weir_err_text(rc));
 
     struct agent_inbox_id id = agent_inbox_id_random();

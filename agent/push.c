@@ -22,8 +22,7 @@ enum {
     KEY_LEAST = 16,
     KEYS_MOST = 16,
     KEYS_BYTES_MOST = 128 << 10,
-    WORKERS = 1, /* bodies are unpacked and synced one after the other: that bounds what unpacking takes */
-    CONNECTIONS = 64,
+    WORKERS = 1,   /* bodies are unpacked and synced one after the other: that bounds what unpacking takes */
     BODIES = 2,    /* bodies in memory at a time, of the largest size */
     UNPACKED = 4,  /* times its size that a delivery may be when it is unpacked, in memory */
     UNZIPPED = 64, /* times its size that a gzipped log may be when it is read, from the disk */
@@ -296,7 +295,6 @@ int agent_push_create(const struct agent_push_conf *conf, struct weir_metrics *m
                                         .tls_cert = conf->tls_cert,
                                         .tls_key = conf->tls_key,
                                         .workers = WORKERS,
-                                        .connections = CONNECTIONS,
                                         .body_most = conf->body_most,
                                         .bodies_most = conf->body_most * BODIES,
                                         .head = on_head};

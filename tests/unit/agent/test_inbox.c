@@ -236,6 +236,9 @@ static void a_stream_becomes_a_log_once(void **state)
     assert_int_equal(stream("another one\n", AGENT_INBOX_FILE_BYTES + 11, &bytes, &why), WEIR_EFULL);
     assert_int_equal(waiting(0, NULL), 1);
     assert_int_equal(agent_inbox_bytes(inbox), AGENT_INBOX_FILE_BYTES); /* nothing half-written is left */
+    assert_int_equal(put(1, "1", "x"), 0);                              /* what waits of another feed counts, too */
+    assert_int_equal(stream("one four\n", 2 * AGENT_INBOX_FILE_BYTES, &bytes, &why), WEIR_EFULL);
+    assert_int_equal(stream("one four\n", 2 * AGENT_INBOX_FILE_BYTES + 9, &bytes, &why), 0);
     assert_int_equal(agent_inbox_put_stream(folder, "c", BYTES_MOST, 0, &bytes, &why), WEIR_ENOTFOUND);
 }
 
