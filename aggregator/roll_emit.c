@@ -10,7 +10,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { DENSE_FRACTION = 8 };
+enum { DENSE_FRACTION = 2 };
 
 /** A chunk that waits for its turn. */
 struct waiting {
@@ -28,18 +28,22 @@ struct made {
     size_t room;
 };
 
-/** What one destination was sent. */
+/** What one destination was sent; with its address, so that a pair takes one look elsewhere. */
 struct dense {
+    uint32_t v4; /* as a number, if it is one */
+    bool is_v4;
     uint64_t flows;
     uint64_t packets;
     uint64_t bytes;
 };
 
+_Static_assert(sizeof(struct dense) == 32, "two share a line of the cache");
+
 struct agg_roll_emitter {
     struct agg_chunk chunk[AGG_TABLES]; /* being filled */
     struct made made[AGG_TABLES];
     struct agg_list destinations; /* of the cell at hand, or: */
-    struct dense *dense;          /* by rank, zero between cells */
+    struct dense *dense;          /* by id */
     uint32_t dense_room;
     uint32_t window;
     bool failed; /* memory ran out */
@@ -149,17 +153,6 @@ static inline void put_address(struct agg_roll_emitter *emitter, const struct we
     put_counts(&emitter->chunk[table], row, counts, wide);
 }
 
-static inline void put_pair(struct agg_roll_emitter *emitter, const struct weir_ip *src, const struct weir_ip *dst,
-                            const struct weir_counts *counts, bool wide)
-{
-    struct agg_chunk *chunk = &emitter->chunk[AGG_TABLE_PAIR];
-    uint32_t row = new_row(emitter, AGG_TABLE_PAIR, weir_ip_is_v4(src) && weir_ip_is_v4(dst), wide);
-    put_ip(chunk, 0, row, src);
-    put_ip(chunk, 1, row, dst);
-    put_counts(chunk, row, counts, wide);
-    if (src == dst) put_address(emitter, src, AGG_TABLE_SELF, counts, wide);
-}
-
 /*
  * Destinations add up in an array of all addresses when there are enough pairs for that, else in a list that is sorted.
  */
@@ -169,16 +162,36 @@ static bool are_dense(const struct agg_roll *roll, const struct agg_list *pairs,
     return !wide && pairs->count >= roll->addresses.count / DENSE_FRACTION;
 }
 
-/** Where the destinations of a segment's pairs are to be added, fetched into the cache with their addresses. */
-static inline void find_dense(const struct agg_roll *roll, const struct agg_segment *segment,
-                              struct dense *ret[AGG_SEGMENT_ROOM / sizeof(struct agg_sum)])
+/** An entry for every address, nothing sent to it. */
+static int reset_dense(struct agg_roll_emitter *emitter, const struct agg_addresses *addresses)
 {
-    for (size_t at = 0, i = 0; at < segment->bytes; at += sizeof(struct agg_sum), i++) {
-        uint32_t id = agg_key_lower(agg_key_of(segment->data + at));
-        ret[i] = &roll->emitter->dense[roll->addresses.rank[id]];
-        __builtin_prefetch(ret[i], 1);
-        __builtin_prefetch(&roll->addresses.ips[id]);
+    if (addresses->count >= emitter->dense_room) {
+        weir_free(emitter->dense);
+        emitter->dense_room = addresses->count + addresses->count / 4 + 1;
+        emitter->dense = weir_aligned_alloc(64, emitter->dense_room * sizeof *emitter->dense);
+        if (emitter->dense == NULL) {
+            emitter->dense_room = 0;
+            return WEIR_ENOMEM;
+        }
     }
+    for (uint32_t id = 1; id <= addresses->count; id++)
+        emitter->dense[id] =
+            (struct dense){.v4 = weir_ip_v4(&addresses->ips[id]), .is_v4 = weir_ip_is_v4(&addresses->ips[id])};
+    return 0;
+}
+
+/** Fetch the entries of destinations of a segment's pairs into the cache. */
+static inline void fetch_dense(const struct dense *dense, const struct agg_segment *segment)
+{
+    for (size_t at = 0; at < segment->bytes; at += sizeof(struct agg_sum))
+        __builtin_prefetch(&dense[agg_key_lower(agg_key_of(segment->data + at))], 1);
+}
+
+static inline void add_dense(struct dense *to, const struct weir_counts *counts)
+{
+    to->flows += counts->flows;
+    to->packets += counts->packets;
+    to->bytes += counts->bytes;
 }
 
 static inline void note_destination(struct agg_roll *roll, uint64_t key, const void *sum, bool wide)
@@ -192,36 +205,64 @@ static inline void note_destination(struct agg_roll *roll, uint64_t key, const v
     memcpy(noted, &first, sizeof first);
 }
 
+/** The source whose pairs are at hand, 0 before the first. */
+struct source {
+    uint32_t id;
+    bool is_v4;
+    uint32_t v4;
+    struct weir_counts counts;
+};
+
+static inline void next_source(struct agg_roll *roll, struct source *source, uint32_t id, bool wide)
+{
+    const struct weir_ip *ips = roll->addresses.ips;
+    if (source->id != 0) put_address(roll->emitter, &ips[source->id], AGG_TABLE_SRC, &source->counts, wide);
+    if (id != 0) *source = (struct source){.id = id, .is_v4 = weir_ip_is_v4(&ips[id]), .v4 = weir_ip_v4(&ips[id])};
+}
+
+/** A pair of IPv4 addresses, or of any. */
+static inline void put_pair(struct agg_roll *roll, const struct source *source, uint32_t to, bool v4, uint32_t to_v4,
+                            const struct weir_counts *counts, bool wide)
+{
+    const struct weir_ip *ips = roll->addresses.ips;
+    struct agg_chunk *chunk = &roll->emitter->chunk[AGG_TABLE_PAIR];
+    uint32_t row = new_row(roll->emitter, AGG_TABLE_PAIR, v4, wide);
+    if (v4) {
+        chunk->v4_ip[0][row] = source->v4;
+        chunk->v4_ip[1][row] = to_v4;
+    } else {
+        chunk->ip[0][row] = ips[source->id];
+        chunk->ip[1][row] = ips[to];
+    }
+    put_counts(chunk, row, counts, wide);
+    if (source->id == to) put_address(roll->emitter, &ips[to], AGG_TABLE_SELF, counts, wide);
+}
+
 /** Pairs, their sources, and what their destinations add up from. */
 static inline void put_pairs(struct agg_roll *roll, const struct agg_list *pairs, bool wide, bool dense)
 {
-    struct agg_roll_emitter *emitter = roll->emitter;
     const struct weir_ip *ips = roll->addresses.ips;
-    uint32_t source = 0;
-    struct weir_counts of_source = {0}, counts;
-    struct dense *to[AGG_SEGMENT_ROOM / sizeof(struct agg_sum)];
+    struct source source = {0};
+    struct weir_counts counts;
     for (const struct agg_segment *segment = pairs->first; segment != NULL; segment = segment->next) {
-        if (dense) find_dense(roll, segment, to);
+        if (dense) fetch_dense(roll->emitter->dense, segment);
         for (size_t at = 0; at < segment->bytes; at += agg_sum_size(wide)) {
             uint64_t key = read_sum(segment->data + at, wide, &counts);
-            if (agg_key_upper(key) != source) {
-                if (source != 0) put_address(emitter, &ips[source], AGG_TABLE_SRC, &of_source, wide);
-                source = agg_key_upper(key);
-                of_source = (struct weir_counts){0};
-            }
-            add_counts(&of_source, &counts, wide);
-            put_pair(emitter, &ips[source], &ips[agg_key_lower(key)], &counts, wide);
+            uint32_t to = agg_key_lower(key);
+            if (agg_key_upper(key) != source.id) next_source(roll, &source, agg_key_upper(key), wide);
+            add_counts(&source.counts, &counts, wide);
             if (dense) {
-                struct dense *destination = to[at / sizeof(struct agg_sum)];
-                destination->flows += counts.flows;
-                destination->packets += counts.packets;
-                destination->bytes += counts.bytes;
+                struct dense *known = &roll->emitter->dense[to];
+                put_pair(roll, &source, to, source.is_v4 && known->is_v4, known->v4, &counts, wide);
+                add_dense(known, &counts);
             } else {
+                put_pair(roll, &source, to, source.is_v4 && weir_ip_is_v4(&ips[to]), weir_ip_v4(&ips[to]), &counts,
+                         wide);
                 note_destination(roll, key, segment->data + at, wide);
             }
         }
     }
-    if (source != 0) put_address(emitter, &ips[source], AGG_TABLE_SRC, &of_source, wide);
+    next_source(roll, &source, 0, wide);
 }
 
 static inline void put_destinations(struct agg_roll *roll, bool wide)
@@ -240,11 +281,11 @@ static void put_dense_destinations(struct agg_roll *roll)
 {
     const struct agg_addresses *addresses = &roll->addresses;
     for (uint32_t rank = 0; rank < addresses->count; rank++) {
-        struct dense *sum = &roll->emitter->dense[rank];
+        uint32_t id = addresses->order[rank];
+        const struct dense *sum = &roll->emitter->dense[id];
         if (sum->flows == 0 && sum->packets == 0 && sum->bytes == 0) continue;
         struct weir_counts counts = {.flows = sum->flows, .packets = sum->packets, .bytes = sum->bytes};
-        put_address(roll->emitter, &addresses->ips[addresses->order[rank]], AGG_TABLE_DST, &counts, false);
-        *sum = (struct dense){0};
+        put_address(roll->emitter, &addresses->ips[id], AGG_TABLE_DST, &counts, false);
     }
 }
 
@@ -266,19 +307,9 @@ static inline void put_services(struct agg_roll *roll, const struct agg_list *se
     }
 }
 
-/** All zero, for every address. */
-static int reserve_dense(struct agg_roll_emitter *emitter, uint32_t count)
-{
-    if (count <= emitter->dense_room) return 0;
-    weir_free(emitter->dense);
-    emitter->dense = weir_calloc(count, sizeof *emitter->dense);
-    emitter->dense_room = emitter->dense == NULL ? 0 : count;
-    return emitter->dense == NULL ? WEIR_ENOMEM : 0;
-}
-
 static int put_pairs_densely(struct agg_roll *roll, const struct agg_list *pairs)
 {
-    int rc = reserve_dense(roll->emitter, roll->addresses.count);
+    int rc = reset_dense(roll->emitter, &roll->addresses);
     if (rc < 0) return rc;
     put_pairs(roll, pairs, false, true);
     put_dense_destinations(roll);

@@ -3,10 +3,11 @@
  * upper bits behind.
  *
  *     width 1 (bits, 0 to 64) | bytes of the least 1 | bytes of upper bits 1 | exceptions 2
- *     the least | the numbers' lower bits, each @width of them, from the lowest bit of the first byte on
+ *     the least | the numbers' lower 32 bits, or as many as the width is | what the width has beyond 32
  *     exceptions: rows 2 each, growing | upper bits, each as wide as said
  *
- * All little-endian. The widths are guessed from a part of a long column: a bad guess costs room, never a value.
+ * All little-endian. Bits are as in common/wire/bits.h; of a short column, whole bytes of each number after the other.
+ * The width is guessed from a part of a long column: a bad guess costs room, never a value.
  */
 #ifndef WEIR_AGGREGATOR_STORE_PACKED_H
 #define WEIR_AGGREGATOR_STORE_PACKED_H
@@ -14,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { AGG_PACKED_ROWS = UINT16_MAX }; /* at most, in a column */
+enum { AGG_PACKED_ROWS = 2048 }; /* at most, in a column */
 
 /** Bytes that packing @count numbers may write. */
 size_t agg_packed_most(uint32_t count);
