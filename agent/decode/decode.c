@@ -98,10 +98,11 @@ enum agent_refusal agent_decode(struct agent_decoder *decoder, const struct agen
         protocol == AGENT_PROTOCOL_sflow5 ? 0 : peer->session; /* a sub-agent is one, whatever its port */
     agent_count(decoder, AGENT_INPUT_datagrams_netflow5 + protocol, 1);
     agent_count(decoder, AGENT_INPUT_datagram_bytes_netflow5 + protocol, datagram.size);
-    decoder->datagram = datagram;
-    decoder->refused_known = false;
     enum agent_refusal refusal = decode_as(decoder, protocol, &peer->ip, datagram, received_ms);
-    if (refusal != AGENT_REFUSAL_NONE) agent_count(decoder, agent_input_refused(protocol, refusal), 1);
+    if (refusal == AGENT_REFUSAL_NONE) return refusal;
+    agent_count(decoder, agent_input_refused(protocol, refusal), 1);
+    decoder->refused_known = decoder->blamed;
+    decoder->blamed = false;
     return refusal;
 }
 

@@ -125,9 +125,9 @@ struct agent_decoder {
     struct agent_decoder_conf conf;
     struct agent_gather *gather;
     struct agent_decode_counts counts;
-    uint32_t session;          /* of the datagram that is being decoded */
-    struct weir_view datagram; /* the one that is being decoded */
-    bool refused_known;        /* its source was, when it was refused */
+    uint32_t session;   /* of the datagram that is being decoded */
+    bool blamed;        /* a domain, for what is refused of the datagram that is being decoded */
+    bool refused_known; /* was one, for the last datagram that was refused */
     uint64_t learned_version;
     int64_t next_expiry_ms;
 

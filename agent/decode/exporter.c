@@ -167,7 +167,7 @@ void agent_domain_lose(struct agent_decoder *decoder, struct agent_domain *domai
 void agent_domain_refuse(struct agent_decoder *decoder, struct agent_domain *domain, enum agent_refusal refusal,
                          struct weir_view bytes)
 {
-    decoder->refused_known = true;
+    decoder->blamed = true;
     agent_domain_lose(decoder, domain, &(struct weir_loss){.undecodable = 1});
     struct weir_drop drop = weir_drop_of(agent_refusal_reason(refusal), domain->heard_ms, bytes);
     agent_gather_drop(decoder->gather, domain->stream, &drop);

@@ -75,6 +75,6 @@ enum agent_refusal agent_ipfix_decode(struct agent_decoder *decoder, const struc
                                 .now_ms = received_ms};
     struct agent_clock clock = clock_of(domain);
     agent_domain_order(decoder, domain, &order, &clock);
-    if (refusal != AGENT_REFUSAL_NONE) agent_domain_refuse(decoder, domain, refusal, decoder->datagram);
+    if (refusal != AGENT_REFUSAL_NONE) agent_domain_refuse(decoder, domain, refusal, datagram);
     return refusal;
 }

@@ -57,7 +57,7 @@ enum agent_refusal agent_netflow5_decode(struct agent_decoder *decoder, const st
                                      clock.export_ms};
     agent_rows_decode(decoder, domain, plan, &rows, &note, &clock, &rate);
     if (rows.count < count) {
-        agent_domain_refuse(decoder, domain, AGENT_REFUSAL_count, decoder->datagram);
+        agent_domain_refuse(decoder, domain, AGENT_REFUSAL_count, datagram);
         return AGENT_REFUSAL_count;
     }
     return AGENT_REFUSAL_NONE;

@@ -45,6 +45,6 @@ enum agent_refusal agent_netflow9_decode(struct agent_decoder *decoder, const st
     }
     struct agent_order order = {.first = sequence, .units = 1, .clock = clock.export_ms, .now_ms = received_ms};
     agent_domain_order(decoder, domain, &order, &clock);
-    if (first != AGENT_REFUSAL_NONE) agent_domain_refuse(decoder, domain, first, decoder->datagram);
+    if (first != AGENT_REFUSAL_NONE) agent_domain_refuse(decoder, domain, first, datagram);
     return first;
 }

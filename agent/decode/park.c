@@ -85,6 +85,7 @@ void agent_park_replay(struct agent_decoder *decoder, struct agent_domain *domai
         if (refusal != AGENT_REFUSAL_NONE) {
             agent_count(decoder, agent_input_refused(domain->protocol, refusal), 1);
             agent_domain_refuse(decoder, domain, refusal, weir_view_of(parked->bytes, parked->size));
+            decoder->blamed = false; /* not for the datagram that brought the template */
         }
         agent_count(decoder, AGENT_INPUT_sets_replayed, 1);
         drop(decoder, parked);

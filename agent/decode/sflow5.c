@@ -463,6 +463,6 @@ enum agent_refusal agent_sflow5_decode(struct agent_decoder *decoder, const stru
     enum agent_arrival arrival = agent_domain_order(decoder, domain, &order, &clock);
     agent_samples_datagram(decoder, domain, gap, arrival);
     refusal = decode_samples(decoder, domain, &c, samples, &note);
-    if (refusal != AGENT_REFUSAL_NONE) agent_domain_refuse(decoder, domain, refusal, decoder->datagram);
+    if (refusal != AGENT_REFUSAL_NONE) agent_domain_refuse(decoder, domain, refusal, datagram);
     return refusal;
 }

@@ -55,9 +55,9 @@ struct weir_batch {
     int64_t last_export_ms; /* the exporter's own clock in its last datagram; 0 unknown */
     struct weir_loss loss;
     struct weir_health health;
-    struct weir_drops drops;        /* explain what of @loss has a reason */
     void *column[WEIR_FIELD_COUNT]; /* into @block */
     uint8_t *block;
+    struct weir_drops drops; /* explain what of @loss has a reason */
 };
 
 /** Sums and bounds over the flows of a batch: what its header says, and what the ledger adds up. */

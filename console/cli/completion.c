@@ -182,7 +182,9 @@ void cli_complete(int argc, char **argv)
         offer_options(verb, typed);
     } else if (strstr(verb->words, "FILTER") != NULL) {
         if (words.size == 0 && verb->bit == CLI_EXPORTERS) offer("", 0, typed, "why", "what is missing of an exporter");
-        offer_filter(weir_buf_cstr(&words), typed);
+        const char *filter = weir_buf_cstr(&words);
+        if (strncmp(filter, "why ", 4) == 0) filter = strchr(filter + 4, ' '); /* behind its address */
+        if (filter != NULL) offer_filter(filter, typed);
     } else if (words.size == 0) {
         static const char *const subjects[] = {"make", "show", "allow", "token", "check", "bash", "zsh", "fish"};
         for (size_t i = 0; i < sizeof subjects / sizeof subjects[0]; i++)

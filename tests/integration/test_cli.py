@@ -40,8 +40,7 @@ SICK = {"meta": META, "columns": [{"name": "exporter", "type": "ip"}, {"name": "
         "rows": [{"exporter": "192.0.2.1", "domain": 7, "site": "fra", "agent": "edge", "protocol": "ipfix", "flows": 9,
                   "templates": 2, "sets_waiting": 3, "clock_skew_ms": -90412, "sampling": 64, "sampling_origin": "record",
                   "first_heard": "2026-03-04T15:00:02.118Z", "last_heard": "2026-03-04T15:10:00.000Z"}]}
-DROPS = {"meta": META, "columns": [{
-    "name" : n, "type" : "text"} for n in ("exporter", "reason", "example")],
+DROPS = {"meta": META, "columns": [{"name": n, "type": "text"} for n in ("exporter", "reason", "example")],
          "rows": [{"exporter": "192.0.2.1", "domain": 7, "site": "fra", "agent": "edge", "protocol": "ipfix",
                    "reason": "truncated", "count": 1, "unit": "datagrams", "first": "2026-03-04T15:00:02.118Z",
                    "last": "2026-03-04T15:00:02.118Z", "meaning": "a set runs past the end",
@@ -49,18 +48,14 @@ DROPS = {"meta": META, "columns": [{
                    "example_bytes": 1400, "example": "000a" + "ab" * 34}]}
 SERIES = {"meta": META | {"step_ms": 600000},
           "columns": [{"name": "time", "type": "time"}, {"name": "proto", "type": "text"}]
-          + [{
-    "name" : n, "type" : "integer", "unit" : n} for n in ("flows", "packets", "bytes")],
-          "rows": [{
-    "time" : f "2026-03-04T15:{m:02}:00.000Z", "proto" : "tcp", "flows" : 1, "packets" : 2, "bytes" : b}
+          + [{"name": n, "type": "integer", "unit": n} for n in ("flows", "packets", "bytes")],
+          "rows": [{"time": f"2026-03-04T15:{m:02}:00.000Z", "proto": "tcp", "flows": 1, "packets": 2, "bytes": b}
                    for m, b in ((0, 10), (10, 80), (30, 40))]}
 
 
 def problem(status, kind, **more):
-    return status,
-{
-    "type" : f "https://weir.invalid/problems/{kind}", "title" : "Said no", "status" : status, **more
-}
+    return status, {"type": f"https://weir.invalid/problems/{kind}", "title": "Said no", "status": status, **more}
+
 
 class Console:
     """Answers what it was told to, and remembers what it was asked."""
@@ -152,20 +147,9 @@ def test_what_is_asked_is_what_was_typed(weir, console):
          "--timeout", "5s", "port", "53", "and", "udp")
     method, path, _, body, _ = console.asked[-1]
     assert (method, path) == ("POST", "/api/v1/query")
-    assert body ==
-{
-    "time" : {"from" : "2026-03-04T08:00:00.000Z", "to" : "2026-03-04T09:00:00.000Z"},
-             "shape" : "table",
-                       "filter" : "port 53 and udp",
-                                  "group" : [ "src_ip", "dst_port" ],
-                                            "order" : "flows",
-                                                      "limit" : 3,
-                                                      "sites" : [ "fra", "nyc" ],
-                                                                "budget":
-    {
-        "ms" : 5000
-    }
-}
+    assert body == {"time": {"from": "2026-03-04T08:00:00.000Z", "to": "2026-03-04T09:00:00.000Z"}, "shape": "table",
+                    "filter": "port 53 and udp", "group": ["src_ip", "dst_port"], "order": "flows", "limit": 3,
+                    "sites": ["fra", "nyc"], "budget": {"ms": 5000}}
     weir("exporters", "-S", "fra", "-n", "7", "-t", "2026-03-04T09:00+1h", "exporter 10.0.0.1 or port > 5")
     method, path, query, body, _ = console.asked[-1]
     assert (method, path, body) == ("GET", "/api/v1/exporters", None)
@@ -242,16 +226,7 @@ def test_a_sum_is_one_row_over_the_range(weir, console):
 
 
 def test_limit_0_of_flows_follows_the_pages(weir, console):
-    later = FLOWS |
-    {
-        "meta" : META |
-        {
-            "total":
-            {
-                "flows" : 1, "packets" : 1, "bytes" : 1
-            }
-        }
-    }
+    later = FLOWS | {"meta": META | {"total": {"flows": 1, "packets": 1, "bytes": 1}}}
     console.replies = [(200, FLOWS | {"next": "c1"}), (200, later | {"next": "c2"}), (200, later)]
     done = weir("flows", "-n", "0", "-o", "csv")
     assert done.stdout.splitlines() == ["t_first,src_ip,bytes"] + ["2026-03-04T15:00:02.118Z,10.1.4.88,1184"] * 3
@@ -261,13 +236,7 @@ def test_limit_0_of_flows_follows_the_pages(weir, console):
 
 def test_a_later_page_that_is_partial_makes_the_answer_so(weir, console):
     sources = [{"id": "agg2", "ok": False, "reason": "timeout"}]
-    part = FLOWS |
-    {
-        "meta" : META |
-        {
-            "partial" : True, "exact" : False, "sources" : sources
-        }
-    }
+    part = FLOWS | {"meta": META | {"partial": True, "exact": False, "sources": sources}}
     console.replies = [(200, FLOWS | {"next": "c1"}), (200, part)]
     done = weir("flows", "-n", "0", "--partial", "fail", "-o", "json")
     assert done.returncode == 5 and "partial: agg2 (timeout)" in done.stderr
@@ -511,8 +480,12 @@ def test_completion_knows_verbs_and_their_options(weir, shell):
     words = [line.split("\t")[0] for line in weir("__complete", "weir", "top", "-n", "5", "src", "i").stdout.splitlines()]
     assert words == ["ip"]
     words = [line.split("\t")[0] for line in weir("__complete", "weir", "flows", "port", "53", "").stdout.splitlines()]
-    assert {
-    "and", "or"} <= set(words) and "port" not in words
+    assert {"and", "or"} <= set(words) and "port" not in words
+    words = [line.split("\t")[0] for line in weir("__complete", "weir", "exporters", "w").stdout.splitlines()]
+    assert words == ["why"]
+    assert weir("__complete", "weir", "exporters", "why", "").stdout == ""
+    words = [line.split("\t")[0] for line in weir("__complete", "weir", "exporters", "why", "10.0.0.1", "sit").stdout.splitlines()]
+    assert words == ["site"]
     words = [line.split("\t")[0] for line in weir("__complete", "weir", "top", "-o", "").stdout.splitlines()]
     assert words == ["table", "wide", "json", "ndjson", "csv", "tsv"]
 

@@ -89,9 +89,7 @@ def test_what_was_lost_is_told_when_the_agent_stops(tmp_path):
             return rows if len(rows) == 2 else None
 
         rows = wait_for("what was lost", told, every_s=0.5)
-        assert
-{row["protocol"]: (row["lost_templates"], row["lost_undecodable"]) for row in rows
-} == {"ipfix": (3, 0), "unknown": (0, 1)}
+        assert {row["protocol"]: (row["lost_templates"], row["lost_undecodable"]) for row in rows} == {"ipfix": (3, 0), "unknown": (0, 1)}
 
 
 def why(river, address, *words):
@@ -128,10 +126,7 @@ def test_every_reason_to_drop_is_explained_with_the_newest_example(tmp_path):
 
         found = wait_for("the reasons", told, every_s=0.5)
         reasons = {(address, row["reason"]): row for address, rows in found.items() for row in rows}
-        assert
-{
-key: (row["count"], row["unit"]) for key, row in reasons.items()
-} == {
+        assert {key: (row["count"], row["unit"]) for key, row in reasons.items()} == {
             ("127.0.8.1", "version"): (2, "datagrams"),
             ("127.0.8.1", "short"): (1, "datagrams"),
             ("127.0.8.2", "count"): (3, "datagrams"),
@@ -152,7 +147,7 @@ key: (row["count"], row["unit"]) for key, row in reasons.items()
         }
         assert all(row["first"] <= row["last"] and row["advice"] for row in reasons.values())
 
-#What is explained is what is counted.
+        # What is explained is what is counted.
         rows = river.ask("exporters", "-t", "1h")["rows"]
         lost = {row["exporter"]: (row["lost_undecodable"], row["lost_templates"], row["lost_sequence"]) for row in rows}
         assert lost == {"127.0.8.1": (3, 0, 0), "127.0.8.2": (3, 0, 30), "127.0.8.3": (0, 5, 0), "127.0.8.4": (0, 1, 0), "127.0.9.200": (0, 0, 0)}
