@@ -28,6 +28,8 @@ enum {
     STRIDE_BYTES = DATAGRAM_BYTES + 2048 + 64,
     LOADED = 4, /* a burst of so many says that more are on their way */
     LINGER_LEAST_US = 20,
+    SMALL_LINGER_US = 1000,       /* at most, with receive buffers smaller than this */
+    LARGE_BUFFER_BYTES = 4 << 20, /* holds 3,600 datagrams of 1,464 bytes */
     TICK_MS = 1000,
     FOLD_MS = 100,
     REFUSED_LINES_PER_SECOND = 5,
@@ -84,6 +86,7 @@ struct worker {
 
 struct agent_listener {
     struct agent_listen_conf conf;
+    uint32_t linger_most_us;
     struct weir_metrics *metrics;
     size_t first_row;
     struct agent_pool *pool;
@@ -216,12 +219,13 @@ static int take_burst(struct worker *worker, size_t index)
 
 /**
  * Wait for more datagrams to come, so that fewer calls bring them: under load that halves the cost of each. The wait
- * follows the rate: as long as it takes for half a burst to come, at most what the configuration allows.
+ * follows the rate: as long as it takes for three quarters of a burst to come, at most what the configuration allows,
+ * and less where the receive buffers are small.
  */
 static void linger(struct worker *worker, int burst)
 {
-    uint64_t most_us = worker->listener->conf.burst_linger_us;
-    uint64_t wanted_us = (uint64_t)worker->linger_us * (BURST / 2) / (uint64_t)burst;
+    uint64_t most_us = worker->listener->linger_most_us;
+    uint64_t wanted_us = (uint64_t)worker->linger_us * (BURST * 3 / 4) / (uint64_t)burst;
     uint64_t next_us = (worker->linger_us + wanted_us) / 2;
     if (next_us < LINGER_LEAST_US) next_us = LINGER_LEAST_US;
     worker->linger_us = (uint32_t)(next_us < most_us ? next_us : most_us);
@@ -596,6 +600,8 @@ static int bind_datagrams(struct agent_listener *listener, size_t index, bool on
         rc = agent_udp_steer(listener->workers[0]->sockets[index], listener->conf.threads, why);
         if (rc < 0) return rc;
     }
+    if (got_bytes < LARGE_BUFFER_BYTES && listener->linger_most_us > SMALL_LINGER_US)
+        listener->linger_most_us = SMALL_LINGER_US;
     log_bound(listener, index, got_bytes);
     return 0;
 }
@@ -642,6 +648,7 @@ int agent_listener_create(const struct agent_listen_conf *conf, struct agent_sin
     struct agent_listener *listener = weir_calloc(1, sizeof *listener);
     if (listener == NULL) return weir_why_set(why, rc, "the listener: out of memory");
     listener->conf = *conf;
+    listener->linger_most_us = conf->burst_linger_us;
     listener->metrics = metrics;
     listener->first_row = first_row;
     listener->stop_fd = -1;

@@ -38,7 +38,7 @@ struct agent_listen_conf {
 #define AGENT_LISTEN_DEFAULTS                                      \
     ((struct agent_listen_conf){.threads = 1,                      \
                                 .receive_buffer_bytes = 64u << 20, \
-                                .burst_linger_us = 1000,           \
+                                .burst_linger_us = 3000,           \
                                 .tcp = {256, 1800000},             \
                                 .gather = AGENT_GATHER_DEFAULTS,   \
                                 .decoder = AGENT_DECODER_DEFAULTS, \

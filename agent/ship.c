@@ -19,7 +19,7 @@
 #include <sys/random.h>
 
 enum {
-    TICK_MS = 20,
+    TICK_MOST_MS = 50,
     CHECKPOINT_MS = 1000,
     REPORT_MS = 200,
     MESSAGES_IN_A_ROW = 64,
@@ -773,9 +773,10 @@ static int open_spool(struct agent_ship *ship, struct weir_why *why)
 
 static int join_loop(struct agent_ship *ship)
 {
+    int64_t tick_ms = ship->conf.sync_interval_ms < TICK_MOST_MS ? ship->conf.sync_interval_ms : TICK_MOST_MS;
     int rc = weir_loop_create(&ship->loop);
     if (rc == 0) rc = weir_loop_on_wake(ship->loop, pump, ship);
-    if (rc == 0) rc = weir_loop_every(ship->loop, TICK_MS, on_tick, ship);
+    if (rc == 0) rc = weir_loop_every(ship->loop, tick_ms, on_tick, ship);
     if (rc == 0) rc = weir_loop_every(ship->loop, CHECKPOINT_MS, on_checkpoint, ship);
     if (rc == 0) rc = weir_loop_every(ship->loop, REPORT_MS, on_report, ship);
     return rc;

@@ -6,7 +6,7 @@
 #include <xxhash.h>
 
 #if defined(__x86_64__)
-#include <nmmintrin.h>
+#include <immintrin.h>
 #endif
 
 uint64_t weir_hash64(const void *data, size_t size, uint64_t seed)
@@ -39,14 +39,45 @@ uint32_t weir_crc32c_by_table(uint32_t crc, const void *data, size_t size)
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t crc32c_by_sse42(uint32_t crc, const uint8_t *at, size_t size)
+
+/* The instruction takes three cycles, but starts every cycle: three thirds of a piece at a time, put together by what
+ * x^(8 * THIRD - 33), and that of two thirds, are modulo the polynomial (Gopal et al., "Fast CRC Computation for iSCSI
+ * Polynomial Using CRC32 Instruction", Intel 2011). */
+enum { THIRD = 1024 };
+
+#define BY_THIRD      UINT64_C(0x170076fa)
+#define BY_TWO_THIRDS UINT64_C(0xa51b6135)
+
+#define WITH_CRC __attribute__((target("sse4.2,pclmul")))
+
+WITH_CRC static inline uint64_t crc_word(uint64_t crc, const uint8_t *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return _mm_crc32_u64(crc, word);
+}
+
+WITH_CRC static inline uint64_t crc_times(uint64_t crc, uint64_t by)
+{
+    __m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)crc), _mm_cvtsi64_si128((long long)by), 0);
+    return (uint64_t)_mm_cvtsi128_si64(product);
+}
+
+WITH_CRC static uint32_t crc32c_by_sse42(uint32_t crc, const uint8_t *at, size_t size)
 {
     uint64_t wide = crc;
-    for (; size >= 8; at += 8, size -= 8) {
-        uint64_t word;
-        memcpy(&word, at, sizeof word);
-        wide = _mm_crc32_u64(wide, word);
+    for (; size >= 3 * THIRD; at += 3 * THIRD, size -= 3 * THIRD) {
+        uint64_t second = 0;
+        uint64_t third = 0;
+        for (size_t i = 0; i < THIRD; i += sizeof wide) {
+            wide = crc_word(wide, at + i);
+            second = crc_word(second, at + THIRD + i);
+            third = crc_word(third, at + 2 * THIRD + i);
+        }
+        wide = third ^ _mm_crc32_u64(0, crc_times(wide, BY_TWO_THIRDS) ^ crc_times(second, BY_THIRD));
     }
+    for (; size >= sizeof wide; at += sizeof wide, size -= sizeof wide)
+        wide = crc_word(wide, at);
     crc = (uint32_t)wide;
     for (; size > 0; at++, size--)
         crc = _mm_crc32_u8(crc, *at);
@@ -57,7 +88,7 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_by_sse42(uint32_t crc, 
 uint32_t weir_crc32c(uint32_t crc, const void *data, size_t size)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("sse4.2")) return ~crc32c_by_sse42(~crc, data, size);
+    if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul")) return ~crc32c_by_sse42(~crc, data, size);
 #endif
     return weir_crc32c_by_table(crc, data, size);
 }

@@ -145,6 +145,16 @@ static void reload(struct running *run)
     sd_notify(0, "READY=1");
 }
 
+static void check_drained(void *ctx)
+{
+    struct running *run = ctx;
+    bool done = run->program->drained == NULL || run->program->drained(run->self);
+    if (!done && weir_mono_ms() < run->leave_mono_ms) return;
+    weir_log(done ? WEIR_LOG_INFO : WEIR_LOG_WARN, done ? "drain.done" : "drain.late", "program=%s",
+             run->program->name);
+    weir_loop_stop(run->loop);
+}
+
 /** Begin to drain; when asked again, wait no longer. */
 static void leave(struct running *run)
 {
@@ -157,6 +167,7 @@ static void leave(struct running *run)
     sd_notify(0, "STOPPING=1");
     weir_log(WEIR_LOG_INFO, "drain.begun", "deadline_ms=%" PRId64, drain_ms(run));
     if (run->program->drain != NULL) run->program->drain(run->self);
+    if (weir_loop_every(run->loop, DRAIN_CHECK_MS, check_drained, run) < 0) weir_loop_stop(run->loop);
 }
 
 static void on_signal(void *ctx)
@@ -170,17 +181,6 @@ static void on_signal(void *ctx)
             leave(run);
         }
     }
-}
-
-static void check_drained(void *ctx)
-{
-    struct running *run = ctx;
-    if (!run->leaving) return;
-    bool done = run->program->drained == NULL || run->program->drained(run->self);
-    if (!done && weir_mono_ms() < run->leave_mono_ms) return;
-    weir_log(done ? WEIR_LOG_INFO : WEIR_LOG_WARN, done ? "drain.done" : "drain.late", "program=%s",
-             run->program->name);
-    weir_loop_stop(run->loop);
 }
 
 static void tell_watchdog(void *ctx)
@@ -269,7 +269,6 @@ static int start(struct running *run, struct weir_why *why)
     if (rc < 0) return rc;
 
     rc = weir_loop_add_fd(run->loop, run->signals, on_signal, run);
-    if (rc == 0) rc = weir_loop_every(run->loop, DRAIN_CHECK_MS, check_drained, run);
     uint64_t watchdog_us = 0;
     if (rc == 0 && sd_watchdog_enabled(0, &watchdog_us) > 0) {
         rc = weir_loop_every(run->loop, (int64_t)(watchdog_us / 2000), tell_watchdog, run);

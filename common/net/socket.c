@@ -26,6 +26,7 @@ struct weir_socket {
     void *zmq;
     void *monitor;
     bool is_server;
+    bool used; /* since it was seen to hold nothing: its descriptor may have told us of what is there now */
     char endpoint[256];
     struct weir_socket_stats stats;
 };
@@ -134,6 +135,7 @@ static int socket_create(struct weir_net *net, int type, struct weir_socket **re
     struct weir_socket *socket = weir_calloc(1, sizeof *socket);
     if (socket == NULL) return WEIR_ENOMEM;
     socket->is_server = type == ZMQ_ROUTER;
+    socket->used = true;
     socket->zmq = zmq_socket(net->context, type);
     int rc = socket->zmq == NULL ? code_of_errno(errno) : watch(net, socket);
     if (rc < 0) {
@@ -254,6 +256,7 @@ static zmq_msg_t *msg_of(struct weir_frame *frame)
 int weir_socket_send(struct weir_socket *socket, uint32_t peer_id, struct weir_frames *frames)
 {
     if (frames->count == 0) return WEIR_EPARAM;
+    socket->used = true;
     if (socket->is_server) {
         uint8_t id[ROUTING_ID_BYTES] = {0};
         weir_store_u32be(id + 1, peer_id);
@@ -286,6 +289,16 @@ static void drop_rest(struct weir_socket *socket, bool more)
     }
 }
 
+/** Take one part of a message; its size. WEIR_EAGAIN when there is none. */
+static int recv_part(struct weir_socket *socket, zmq_msg_t *msg)
+{
+    socket->used = true;
+    int size = zmq_msg_recv(msg, socket->zmq, ZMQ_DONTWAIT);
+    if (size >= 0) return size;
+    if (errno == EAGAIN) socket->used = false;
+    return code_of_errno(errno);
+}
+
 /** The parts after the routing id. WEIR_EAGAIN when there is no message, WEIR_ELIMIT when it was too long. */
 static int recv_frames(struct weir_socket *socket, struct weir_frames *frames)
 {
@@ -298,8 +311,8 @@ static int recv_frames(struct weir_socket *socket, struct weir_frames *frames)
         }
         zmq_msg_t *msg = msg_of(&frames->frame[frames->count]);
         zmq_msg_init(msg);
-        if (zmq_msg_recv(msg, socket->zmq, ZMQ_DONTWAIT) < 0) {
-            int rc = code_of_errno(errno);
+        int rc = recv_part(socket, msg);
+        if (rc < 0) {
             zmq_msg_close(msg);
             return rc;
         }
@@ -313,10 +326,8 @@ static int recv_routing_id(struct weir_socket *socket, uint32_t *id, bool *is_ou
 {
     zmq_msg_t msg;
     zmq_msg_init(&msg);
-    int rc = zmq_msg_recv(&msg, socket->zmq, ZMQ_DONTWAIT);
-    if (rc < 0) {
-        rc = code_of_errno(errno);
-    } else {
+    int rc = recv_part(socket, &msg);
+    if (rc >= 0) {
         const uint8_t *bytes = zmq_msg_data(&msg);
         *is_ours = rc == ROUTING_ID_BYTES && bytes[0] == 0;
         *id = *is_ours ? weir_load_u32be(bytes + 1) : 0;
@@ -382,7 +393,9 @@ bool weir_socket_pending(struct weir_socket *socket)
 {
     int events = 0;
     size_t size = sizeof events;
-    return zmq_getsockopt(socket->zmq, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN) != 0;
+    if (!socket->used || zmq_getsockopt(socket->zmq, ZMQ_EVENTS, &events, &size) < 0) return false;
+    socket->used = (events & ZMQ_POLLIN) != 0;
+    return socket->used;
 }
 
 static void count_news(struct weir_socket_stats *stats, uint16_t event)

@@ -98,28 +98,40 @@ static size_t compress_bound(enum weir_codec codec, size_t size)
     return codec == WEIR_CODEC_LZ4 ? (size_t)LZ4_compressBound((int)size) : ZSTD_compressBound(size);
 }
 
-static int append_body(struct weir_batch_encoder *encoder, struct weir_view raw, struct weir_batch_header *header,
-                       struct weir_buf *body)
+/** Append @raw to @body, compressed if that pays; else *rest says for how many bodies it is not tried again. */
+static int append_compressed(struct weir_batch_encoder *encoder, struct weir_view raw, uint8_t *rest,
+                             struct weir_batch_header *header, struct weir_buf *body)
 {
-    uint8_t *rest = &encoder->rest[weir_hash64(&header->source, sizeof header->source, 0) % REST_SLOTS];
-    header->raw_bytes = (uint32_t)raw.size;
-    header->codec = encoder->codec;
-    if (encoder->codec != WEIR_CODEC_NONE && *rest > 0) {
-        --*rest;
-    } else if (encoder->codec != WEIR_CODEC_NONE) {
-        size_t room = compress_bound(encoder->codec, raw.size);
-        uint8_t *at = weir_buf_reserve(body, room);
-        if (at == NULL) return WEIR_ENOMEM;
-        size_t size = compress(encoder, raw, at, room);
-        if (size != 0 && size < raw.size - raw.size / GAIN_SHARE) {
-            weir_buf_commit(body, size);
-            return 0;
-        }
-        *rest = REST;
+    size_t room = compress_bound(encoder->codec, raw.size);
+    uint8_t *at = weir_buf_reserve(body, room);
+    if (at == NULL) return WEIR_ENOMEM;
+    size_t size = compress(encoder, raw, at, room);
+    if (size != 0 && size < raw.size - raw.size / GAIN_SHARE) {
+        header->codec = encoder->codec;
+        weir_buf_commit(body, size);
+        return 0;
     }
-    header->codec = WEIR_CODEC_NONE;
+    *rest = REST;
     weir_buf_append(body, raw.data, raw.size);
     return body->failed ? WEIR_ENOMEM : 0;
+}
+
+static int append_body(struct weir_batch_encoder *encoder, const struct weir_batch *batch,
+                       struct weir_batch_header *header, struct weir_buf *body)
+{
+    uint8_t *rest = &encoder->rest[weir_hash64(&header->source, sizeof header->source, 0) % REST_SLOTS];
+    bool plain = encoder->codec == WEIR_CODEC_NONE || *rest > 0;
+    struct weir_buf *raw = plain ? body : &encoder->raw;
+    if (!plain) weir_buf_clear(raw);
+    uint8_t *at = weir_buf_reserve(raw, weir_body_bound(batch));
+    if (at == NULL) return WEIR_ENOMEM;
+    size_t size = weir_body_encode(encoder->scratch, batch, at);
+    assert(size <= WEIR_BODY_RAW_MOST);
+    header->raw_bytes = (uint32_t)size;
+    if (!plain) return append_compressed(encoder, weir_view_of(at, size), rest, header, body);
+    if (*rest > 0) --*rest;
+    weir_buf_commit(body, size);
+    return 0;
 }
 
 int weir_batch_encode(struct weir_batch_encoder *encoder, const struct weir_batch *batch,
@@ -139,14 +151,7 @@ int weir_batch_encode(struct weir_batch_encoder *encoder, const struct weir_batc
         .codec = WEIR_CODEC_NONE,
         .present = batch->present,
     };
-    if (batch->count == 0 && batch->drops.count == 0) return 0;
-
-    weir_buf_clear(&encoder->raw);
-    uint8_t *at = weir_buf_reserve(&encoder->raw, weir_body_bound(batch));
-    if (at == NULL) return WEIR_ENOMEM;
-    size_t size = weir_body_encode(encoder->scratch, batch, at);
-    assert(size <= WEIR_BODY_RAW_MOST);
-    return append_body(encoder, weir_view_of(at, size), header, body);
+    return batch->count == 0 && batch->drops.count == 0 ? 0 : append_body(encoder, batch, header, body);
 }
 
 int weir_batch_decoder_create(struct weir_batch_decoder **ret)

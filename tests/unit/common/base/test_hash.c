@@ -46,6 +46,20 @@ static void crc32c_continues_and_agrees_with_its_definition_at_every_length(void
     }
 }
 
+static void crc32c_agrees_with_its_definition_where_it_goes_by_thirds(void **state)
+{
+    (void)state;
+    static uint8_t bytes[4 * 3072 + 16];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * i * 31 + i / 7);
+    for (size_t thirds = 1; thirds <= 4; thirds++) {
+        for (size_t more = 0; more <= 16; more += 4) {
+            for (size_t size = thirds * 3072 + more - 1; size <= thirds * 3072 + more && size <= sizeof bytes; size++)
+                assert_int_equal(weir_crc32c(0, bytes, size), crc32c_by_bits(bytes, size));
+        }
+    }
+}
+
 static void hashes_never_change(void **state)
 {
     (void)state;
@@ -65,6 +79,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crc32c_is_that_of_rfc_3720),
         cmocka_unit_test(crc32c_continues_and_agrees_with_its_definition_at_every_length),
+        cmocka_unit_test(crc32c_agrees_with_its_definition_where_it_goes_by_thirds),
         cmocka_unit_test(hashes_never_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
