@@ -1,5 +1,5 @@
 /**
- * Receive, decode and gather, and nothing after it: bench.agent_input FLOWS [SECONDS].
+ * Receive, decode and gather, and nothing after it: bench.agent_input FLOWS [SECONDS [BUFFER-BYTES]].
  *
  * Listens on a port of 127.0.0.1, writes "port=N" as its first line, and ends when FLOWS flows have come or nothing
  * more has come for SECONDS (3). Then it writes what it counted as one JSON object. tests/bench/input.py sends, and
@@ -45,6 +45,7 @@ int main(int argc, char **argv)
     struct agent_listen_conf conf = AGENT_LISTEN_DEFAULTS;
     conf.endpoints = endpoints;
     conf.endpoint_count = 1;
+    if (argc > 3) conf.receive_buffer_bytes = strtoull(argv[3], NULL, 10);
     struct weir_metrics metrics;
     struct weir_why why = {""};
     struct agent_listener *listener = NULL;

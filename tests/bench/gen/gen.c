@@ -512,6 +512,13 @@ size_t gen_next(struct gen *gen, uint32_t index, int64_t now_ms, uint32_t flows,
     return (size_t)(at - out);
 }
 
+void gen_again(const struct gen *gen, uint32_t exporter, uint8_t *datagram)
+{
+    static const uint8_t sequence_at[] = {[GEN_V5] = 16, [GEN_V9] = 12, [GEN_IPFIX] = 8};
+    uint8_t *at = datagram + sequence_at[gen->conf.format];
+    weir_store_u32be(at, weir_load_u32be(at) + gen->exporters[exporter].sequence);
+}
+
 const struct gen_totals *gen_totals_of(const struct gen *gen, uint32_t exporter)
 {
     return &gen->exporters[exporter].totals;

@@ -58,6 +58,12 @@ struct weir_ip gen_exporter_ip(uint32_t index);
 size_t gen_next(struct gen *gen, uint32_t exporter, int64_t now_ms, uint32_t flows, uint8_t out[GEN_DATAGRAM_BYTES],
                 struct weir_flow made[GEN_MOST_FLOWS], uint32_t *count);
 
+/**
+ * Make @datagram, which gen_next made for @exporter, the one of a round later: everything that was made is sent once more,
+ * and only sequence numbers go on. Not for sFlow.
+ */
+void gen_again(const struct gen *gen, uint32_t exporter, uint8_t *datagram);
+
 /** One flow, exported at @now_ms, that is in no datagram and no totals. */
 struct weir_flow gen_flow(struct gen *gen, int64_t now_ms, bool v6);
 

@@ -30,6 +30,7 @@ static const char usage[] =
     "  --sampling N                 announce 1 packet in N; 1 says unsampled, 0 says nothing (0)\n"
     "  --templates N                datagrams between templates (64)\n"
     "  --start SECONDS              export time of the first datagram, since 1970 (now); goes on at --rate\n"
+    "  --repeat N                   make all of them first, then send them so many times; not sflow (1)\n"
     "  --seed N                     the same seed and --start give the same bytes (1)\n"
     "\n"
     "Prints one JSON object: flows, packets and bytes (raw), datagrams, first_ms, last_ms, and the same by exporter.\n";
@@ -38,6 +39,7 @@ struct options {
     struct gen_conf gen;
     uint64_t flows;
     uint64_t rate;
+    uint64_t repeat;
     int64_t start_ms; /* 0: the wall clock */
     const char *pcap;
     const char *to;
@@ -72,21 +74,15 @@ static uint64_t number(const char *text, const char *option, uint64_t least, uin
 static void parse(int argc, char **argv, struct options *o)
 {
     static const struct option longs[] = {
-        {"format", required_argument, NULL, 'f'},
-        {"flows", required_argument, NULL, 'n'},
-        {"rate", required_argument, NULL, 'r'},
-        {"exporters", required_argument, NULL, 'e'},
-        {"hosts", required_argument, NULL, 'h'},
-        {"ipv6", required_argument, NULL, '6'},
-        {"sampling", required_argument, NULL, 's'},
-        {"templates", required_argument, NULL, 't'},
-        {"start", required_argument, NULL, 'S'},
-        {"seed", required_argument, NULL, 'x'},
-        {"pcap", required_argument, NULL, 'p'},
-        {"help", no_argument, NULL, '?'},
-        {NULL, 0, NULL, 0},
+        {"format", required_argument, NULL, 'f'},   {"flows", required_argument, NULL, 'n'},
+        {"rate", required_argument, NULL, 'r'},     {"exporters", required_argument, NULL, 'e'},
+        {"hosts", required_argument, NULL, 'h'},    {"ipv6", required_argument, NULL, '6'},
+        {"sampling", required_argument, NULL, 's'}, {"templates", required_argument, NULL, 't'},
+        {"start", required_argument, NULL, 'S'},    {"repeat", required_argument, NULL, 'R'},
+        {"seed", required_argument, NULL, 'x'},     {"pcap", required_argument, NULL, 'p'},
+        {"help", no_argument, NULL, '?'},           {NULL, 0, NULL, 0},
     };
-    *o = (struct options){.gen = GEN_DEFAULTS, .flows = 10000};
+    *o = (struct options){.gen = GEN_DEFAULTS, .flows = 10000, .repeat = 1};
     int c;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         switch (c) {
@@ -107,13 +103,15 @@ static void parse(int argc, char **argv, struct options *o)
         case 's': o->gen.sampling = (uint32_t)number(optarg, "sampling", 0, 16383); break;
         case 't': o->gen.template_every = (uint32_t)number(optarg, "templates", 1, UINT32_MAX); break;
         case 'S': o->start_ms = (int64_t)number(optarg, "start", 1, UINT32_MAX) * 1000; break;
+        case 'R': o->repeat = number(optarg, "repeat", 1, 1000000); break;
         case 'x': o->gen.seed = number(optarg, "seed", 0, UINT64_MAX); break;
         case 'p': o->pcap = optarg; break;
         default: fputs(usage, stderr); exit(2);
         }
     }
     o->to = argv[optind];
-    if ((o->to == NULL) == (o->pcap == NULL)) {
+    bool unrepeatable = o->repeat > 1 && (o->gen.format == GEN_SFLOW || o->pcap != NULL);
+    if ((o->to == NULL) == (o->pcap == NULL) || unrepeatable) {
         fputs(usage, stderr);
         exit(2);
     }
@@ -228,12 +226,12 @@ static void emit(struct output *out, uint32_t exporter, int64_t now_ms, struct p
     }
 }
 
-/** Flows that should have left by now. */
-static uint64_t due(const struct options *o, int64_t began_us)
+/** Flows that should have left by now, of @all. */
+static uint64_t due(const struct options *o, int64_t began_us, uint64_t all)
 {
-    if (o->rate == 0 || o->pcap != NULL) return o->flows;
+    if (o->rate == 0 || o->pcap != NULL) return all;
     uint64_t flows = (uint64_t)(weir_mono_us() - began_us + 1000) * o->rate / 1000000;
-    return flows < o->flows ? flows : o->flows;
+    return flows < all ? flows : all;
 }
 
 static int64_t export_ms(const struct options *o, uint64_t sent)
@@ -257,7 +255,7 @@ static void run(const struct options *o, struct gen *gen, struct output *out)
     uint64_t sent = 0;
     uint32_t exporter = 0;
     while (sent < o->flows) {
-        uint64_t goal = due(o, began_us);
+        uint64_t goal = due(o, began_us, o->flows);
         if (goal <= sent) {
             nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
             continue;
@@ -276,11 +274,61 @@ static void run(const struct options *o, struct gen *gen, struct output *out)
     }
 }
 
-static void print_totals(const struct gen_totals *t)
+/** Datagrams of one exporter that leave together, round after round. */
+struct turn {
+    uint32_t exporter;
+    unsigned count;
+    uint64_t flows;
+    struct packet packets[BURST];
+};
+
+/** Make all datagrams, then send them --repeat times: what it takes to make them is not between them. */
+static void run_repeatedly(const struct options *o, struct gen *gen, struct output *out)
+{
+    unsigned most = turn_of(o);
+    size_t turns = 0;
+    size_t room = 0;
+    struct turn *turn = NULL;
+    int64_t now_ms = export_ms(o, 0);
+    for (uint64_t made = 0; made < o->flows; turns++) {
+        if (turns == room) {
+            room = room * 2 + 16;
+            turn = weir_realloc(turn, room * sizeof *turn);
+            if (turn == NULL) die("memory");
+        }
+        struct turn *at = &turn[turns];
+        at->exporter = (uint32_t)(turns % o->gen.exporters);
+        at->count = 0;
+        at->flows = 0;
+        for (; at->count < most && made < o->flows; at->count++) {
+            uint64_t wanted = o->flows - made < GEN_MOST_FLOWS ? o->flows - made : GEN_MOST_FLOWS;
+            struct packet *packet = &at->packets[at->count];
+            uint32_t flows = 0;
+            packet->size = gen_next(gen, at->exporter, now_ms, (uint32_t)wanted, packet->bytes, NULL, &flows);
+            at->flows += flows;
+            made += flows;
+        }
+    }
+    int64_t began_us = weir_mono_us();
+    uint64_t sent = 0;
+    for (uint64_t round = 0; round < o->repeat; round++) {
+        for (size_t i = 0; i < turns; i++) {
+            while (due(o, began_us, o->flows * o->repeat) <= sent)
+                nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+            for (unsigned k = 0; round > 0 && k < turn[i].count; k++)
+                gen_again(gen, turn[i].exporter, turn[i].packets[k].bytes);
+            emit(out, turn[i].exporter, now_ms, turn[i].packets, turn[i].count);
+            sent += turn[i].flows;
+        }
+    }
+    weir_free(turn);
+}
+
+static void print_totals(const struct gen_totals *t, uint64_t times)
 {
     printf("\"flows\":%" PRIu64 ",\"packets\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"datagrams\":%" PRIu64
            ",\"first_ms\":%" PRId64 ",\"last_ms\":%" PRId64,
-           t->flows, t->packets, t->bytes, t->datagrams, t->first_ms, t->last_ms);
+           t->flows * times, t->packets * times, t->bytes * times, t->datagrams * times, t->first_ms, t->last_ms);
 }
 
 int main(int argc, char **argv)
@@ -298,19 +346,22 @@ int main(int argc, char **argv)
         open_sockets(&o, &out);
     }
     int64_t began_us = weir_mono_us();
-    run(&o, gen, &out);
+    if (o.repeat > 1)
+        run_repeatedly(&o, gen, &out);
+    else
+        run(&o, gen, &out);
     double seconds = (double)(weir_mono_us() - began_us) / 1e6;
     if (out.pcap != NULL && fclose(out.pcap) != 0) die(o.pcap);
 
     struct gen_totals all = gen_totals_all(gen);
     printf("{\"format\":\"%s\",", gen_format_name(o.gen.format));
-    print_totals(&all);
+    print_totals(&all, o.repeat);
     printf(",\"seconds\":%.3f,\"exporters\":[", seconds);
     for (uint32_t i = 0; i < o.gen.exporters; i++) {
         struct weir_ip ip = gen_exporter_ip(i);
         char text[WEIR_IP_TEXT];
         printf("%s{\"address\":\"%s\",", i == 0 ? "" : ",", weir_ip_format(&ip, text));
-        print_totals(gen_totals_of(gen, i));
+        print_totals(gen_totals_of(gen, i), o.repeat);
         printf("}");
     }
     printf("]}\n");
