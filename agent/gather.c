@@ -47,7 +47,8 @@ static struct weir_batch *take_open(struct agent_gather *gather, struct agent_st
     unlink_open(gather, stream);
     stream->batch = NULL;
     stream->last_count = batch->count;
-    gather->open_bytes -= agent_pool_batch_bytes(batch->capacity);
+    gather->open_bytes -= agent_pool_batch_bytes(batch->capacity) + stream->extra_bytes;
+    stream->extra_bytes = 0;
     gather->flows_open -= batch->count;
     return batch;
 }
@@ -218,6 +219,24 @@ struct weir_batch *agent_gather_room(struct agent_gather *gather, struct agent_s
         gather->counts.flows_in += rows;
         gather->counts.dropped_no_memory += rows;
     }
+    return batch;
+}
+
+struct weir_batch *agent_gather_room_extra(struct agent_gather *gather, struct agent_stream *stream, uint32_t rows,
+                                           size_t bytes)
+{
+    assert(bytes <= WEIR_EXTRA_BYTES_MOST);
+    if (stream->batch != NULL) {
+        bool full = stream->extra_bytes + bytes > WEIR_EXTRA_BYTES_MOST;
+        bool tight = gather->open_bytes + bytes > gather->conf.most_open_bytes;
+        gather->counts.batches_full += full;
+        gather->counts.batches_memory += !full && tight;
+        if (full || tight) close_batch(gather, stream);
+    }
+    struct weir_batch *batch = agent_gather_room(gather, stream, rows);
+    if (batch == NULL) return NULL;
+    stream->extra_bytes += bytes;
+    gather->open_bytes += bytes;
     return batch;
 }
 

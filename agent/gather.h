@@ -76,6 +76,7 @@ struct agent_stream {
     int64_t opened_mono_ms;
     int64_t told_mono_ms;       /* when a batch of it was closed last, or it was attached */
     int64_t told_ms;            /* the sink has batches that tell what was received until then */
+    size_t extra_bytes;         /* of the open batch */
     uint32_t last_count;        /* flows of the batch before: what the next one is made for */
     struct agent_stream *older; /* among the streams with an open batch, by opening time */
     struct agent_stream *newer;
@@ -105,6 +106,10 @@ void agent_gather_detach(struct agent_gather *gather, struct agent_stream **stre
  * call that takes the gather.
  */
 struct weir_batch *agent_gather_room(struct agent_gather *gather, struct agent_stream *stream, uint32_t rows);
+
+/** The same for rows whose extra columns take @bytes, at most WEIR_EXTRA_BYTES_MOST. */
+struct weir_batch *agent_gather_room_extra(struct agent_gather *gather, struct agent_stream *stream, uint32_t rows,
+                                           size_t bytes);
 
 /** Count @rows as written to the columns that @written has bits for (weir_batch_commit). */
 void agent_gather_commit(struct agent_gather *gather, struct agent_stream *stream, uint32_t rows, uint64_t written,

@@ -14,6 +14,7 @@ struct raw {
     struct weir_batch_decoder *decoder;
     struct weir_batch *batch;
     uint64_t columns;
+    struct weir_buf extras; /* of one flow */
     uint64_t selected[WEIR_FILTER_WORDS];
     union weir_value *values[WEIR_QUESTION_DIMS_MOST]; /* WEIR_BATCH_MOST of each dimension */
     union weir_value *others;                          /* the second value of an EITHER dimension */
@@ -134,6 +135,10 @@ static int take_flow(struct raw *raw, uint32_t row)
         scan->answer->more = true;
         return 0;
     }
+    weir_buf_clear(&raw->extras);
+    weir_batch_extra_row(raw->batch, row, &raw->extras);
+    if (raw->extras.failed) return WEIR_ENOMEM;
+    flow.extras = weir_buf_view(&raw->extras);
     return weir_answer_add_flow(scan->answer, &flow);
 }
 
@@ -224,7 +229,7 @@ int agg_scan_raw(struct agg_scan *scan)
     struct raw raw = {.scan = scan, .either = -1};
     raw.columns = weir_filter_fields(scan->filter) | weir_dims_fields(weir_question_dims(question)) | COLUMN(start_ms) |
                   COLUMN(end_ms) | COLUMN(bytes) | COLUMN(packets) | COLUMN(sampling_one_in);
-    if (question->shape == WEIR_SHAPE_FLOWS) raw.columns = WEIR_COLUMNS_ALL;
+    if (question->shape == WEIR_SHAPE_FLOWS) raw.columns = WEIR_COLUMNS_ALL | WEIR_COLUMNS_EXTRA;
     int rc = weir_batch_decoder_create(&raw.decoder);
     if (rc == 0) rc = weir_batch_create(1, &raw.batch);
     for (uint32_t d = 0; rc == 0 && d < question->dim_count; d++) {
@@ -240,6 +245,7 @@ int agg_scan_raw(struct agg_scan *scan)
     for (uint32_t d = 0; d < question->dim_count; d++)
         weir_free(raw.values[d]);
     weir_free(raw.others);
+    weir_buf_fini(&raw.extras);
     weir_batch_destroy(raw.batch);
     weir_batch_decoder_destroy(raw.decoder);
     return rc;

@@ -12,6 +12,7 @@
 
 #include "agent/decode/count.h"
 #include "agent/decode/packet.h"
+#include "agent/decode/plan.h"
 #include "agent/gather.h"
 #include "common/base/buf.h"
 
@@ -28,8 +29,6 @@ struct agent_recall {
     void (*recall)(void *ctx, const struct weir_ip *sender, struct weir_buf *out);
     void *ctx;
 };
-
-struct agent_spec;
 
 /** A template whose definition changed under its id. */
 struct agent_template_change {
@@ -72,6 +71,7 @@ struct agent_decoder_conf {
     bool sflow_by_sender;            /* the exporter of sFlow: its sender, not the agent that it names */
     const struct agent_sampling_rule *sampling; /* lent for the decoder's life */
     size_t sampling_count;
+    struct agent_extras extras; /* the same */
 };
 
 #define AGENT_DECODER_DEFAULTS                                       \

@@ -16,8 +16,8 @@ int agent_netflow5_plans(struct agent_decoder *decoder)
     struct agent_spec record7[FIELDS + 1];
     memcpy(record7, record5, sizeof record5);
     record7[FIELDS] = router7;
-    int rc = agent_plan_compile(record5, FIELDS, &decoder->netflow5);
-    if (rc == 0) rc = agent_plan_compile(record7, FIELDS + 1, &decoder->netflow7);
+    int rc = agent_plan_compile(record5, FIELDS, NULL, &decoder->netflow5);
+    if (rc == 0) rc = agent_plan_compile(record7, FIELDS + 1, NULL, &decoder->netflow7);
     decoder->netflow5.elements_unknown = decoder->netflow7.elements_unknown = 0; /* padding is no element */
     return rc;
 }

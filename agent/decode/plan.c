@@ -2,6 +2,7 @@
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/flow/civil.h"
 
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -52,9 +53,15 @@ static bool is_ip(enum agent_op_kind kind)
     return kind == AGENT_OP_IPV4 || kind == AGENT_OP_IPV6;
 }
 
-static bool is_sample(enum agent_op_kind kind)
+/** Ops that write no column of their own: each value has its op. */
+static bool is_apart(enum agent_op_kind kind)
 {
     return kind >= AGENT_OP_SAMPLE_ONE_IN;
+}
+
+static bool is_tail(enum agent_op_kind kind)
+{
+    return kind >= AGENT_OP_EXTRA;
 }
 
 /** Ops of one column beside each other: the two address families, ICMP type and code, and all about sampling. */
@@ -68,10 +75,10 @@ static bool may_share(const struct agent_op *first, const struct agent_op *secon
 /** Take @op unless a better one has its column; a worse one makes way. Returns false when it is not taken. */
 static bool add_op(struct agent_plan *plan, uint8_t ranks[], const struct agent_op *op, uint8_t rank)
 {
-    if (!is_sample(op->kind)) {
+    if (!is_apart(op->kind)) {
         for (uint16_t i = 0; i < plan->op_count; i++) {
             struct agent_op *other = &plan->ops[i];
-            if (other->field != op->field || is_sample(other->kind)) continue;
+            if (other->field != op->field || is_apart(other->kind)) continue;
             if (ranks[i] < rank) return false;
             if (ranks[i] == rank && !may_share(other, op)) return false;
             if (ranks[i] == rank) continue;
@@ -90,13 +97,19 @@ static bool is_duration(const struct agent_op *op)
     return op->kind == AGENT_OP_DURATION_MS || op->kind == AGENT_OP_DURATION_US;
 }
 
-/** By place in the record, but durations behind the start that they add to, and sampling behind everything. */
+static int class_of(const struct agent_op *op)
+{
+    if (is_tail(op->kind)) return 3;
+    return is_apart(op->kind) ? 2 : is_duration(op);
+}
+
+/** By place in the record, but durations behind the start that they add to, then sampling, then what is read value by value. */
 static int compare_ops(const void *a, const void *b)
 {
     const struct agent_op *left = a;
     const struct agent_op *right = b;
-    int left_class = is_sample(left->kind) ? 2 : is_duration(left);
-    int right_class = is_sample(right->kind) ? 2 : is_duration(right);
+    int left_class = class_of(left);
+    int right_class = class_of(right);
     if (left_class != right_class) return left_class - right_class;
     if (left->segment != right->segment) return left->segment - right->segment;
     return left->at - right->at;
@@ -113,11 +126,12 @@ static void settle(struct agent_plan *plan)
             plan->elements_unknown++;
             continue;
         }
-        if (!is_sample(op.kind)) {
+        if (!is_apart(op.kind)) {
             op.merges = has(plan->by_ops, op.field);
             plan->by_ops |= 1ull << op.field;
             plan->sample_at = kept + 1;
         }
+        if (!is_tail(op.kind)) plan->tail_at = kept + 1;
         plan->ops[kept++] = op;
     }
     plan->op_count = kept;
@@ -204,7 +218,27 @@ static bool has_reverse(const struct agent_spec *specs, size_t count)
     return false;
 }
 
-static int compile(const struct agent_spec *specs, size_t count, bool reverse, struct agent_plan *ret)
+/** Take the value for the extra column that the operator named it for. A template has it once: the first counts. */
+static bool add_extra(struct agent_plan *plan, uint8_t ranks[], const struct agent_extras *extras,
+                      const struct agent_spec *spec, uint32_t at, uint16_t segment)
+{
+    for (size_t e = 0; extras != NULL && e < extras->count; e++) {
+        if (extras->extra[e].enterprise != spec->enterprise || extras->extra[e].element != spec->element) continue;
+        for (uint16_t i = 0; i < plan->op_count; i++) {
+            if (plan->ops[i].kind == AGENT_OP_EXTRA && plan->ops[i].field == e) return false;
+        }
+        struct agent_op op = {.kind = AGENT_OP_EXTRA,
+                              .field = (uint8_t)e,
+                              .size = spec->size,
+                              .at = (uint16_t)at,
+                              .segment = segment & 0x7fff};
+        return add_op(plan, ranks, &op, 0);
+    }
+    return false;
+}
+
+static int compile(const struct agent_spec *specs, size_t count, bool reverse, const struct agent_extras *extras,
+                   struct agent_plan *ret)
 {
     struct agent_plan plan = {.segments = 1};
     uint8_t ranks[AGENT_OPS];
@@ -222,20 +256,22 @@ static int compile(const struct agent_spec *specs, size_t count, bool reverse, s
     uint32_t at = 0;
     for (size_t i = 0; i < count; i++) {
         const struct agent_spec *spec = &specs[i];
+        bool named = add_extra(&plan, ranks, extras, spec, at, segment);
         if (spec->size == AGENT_VARIABLE) {
             plan.segment_bytes[segment++] = (uint16_t)at;
             plan.record_bytes += at;
-            plan.elements_unknown++;
+            plan.elements_unknown += !named;
             at = 0;
             continue;
         }
         struct element element = element_of(spec, reverse);
         struct agent_op op = {.kind = element.kind,
                               .field = element.field,
-                              .size = (uint8_t)spec->size,
+                              .size = spec->size,
                               .at = (uint16_t)at,
-                              .segment = segment};
-        if (element.kind == AGENT_OP_NONE || !add_op(&plan, ranks, &op, element.rank)) plan.elements_unknown++;
+                              .segment = segment & 0x7fff};
+        bool read = element.kind != AGENT_OP_NONE && add_op(&plan, ranks, &op, element.rank);
+        plan.elements_unknown += !read && !named;
         at += spec->size;
         if (plan.record_bytes + at > RECORD_MOST) {
             agent_plan_fini(&plan);
@@ -255,14 +291,15 @@ static int compile(const struct agent_spec *specs, size_t count, bool reverse, s
     return 0;
 }
 
-int agent_plan_compile(const struct agent_spec *specs, size_t count, struct agent_plan *ret)
+int agent_plan_compile(const struct agent_spec *specs, size_t count, const struct agent_extras *extras,
+                       struct agent_plan *ret)
 {
     struct agent_plan plan;
-    int rc = compile(specs, count, false, &plan);
+    int rc = compile(specs, count, false, extras, &plan);
     if (rc < 0) return rc;
     if (has_reverse(specs, count)) {
         plan.reverse = weir_calloc(1, sizeof *plan.reverse);
-        rc = plan.reverse == NULL ? WEIR_ENOMEM : compile(specs, count, true, plan.reverse);
+        rc = plan.reverse == NULL ? WEIR_ENOMEM : compile(specs, count, true, extras, plan.reverse);
         if (rc < 0) {
             agent_plan_fini(&plan);
             return rc;
@@ -427,15 +464,6 @@ INLINED void run_ip(struct values values, bool v6, bool merges, void *to)
     }
 }
 
-static inline int64_t ntp_ms(const uint8_t *in)
-{
-    const int64_t era_seconds = 1ll << 32;
-    const int64_t from_1900_to_1970 = 2208988800;
-    int64_t seconds = (int64_t)weir_load_u32be(in) - from_1900_to_1970;
-    if (seconds < 0) seconds += era_seconds; /* the era that begins in 2036 */
-    return seconds * 1000 + (int64_t)((uint64_t)weir_load_u32be(in + 4) * 1000 >> 32);
-}
-
 INLINED void run_time(struct values values, enum agent_op_kind kind, uint8_t size, const struct agent_clock *clock,
                       const int64_t *start, void *to)
 {
@@ -443,7 +471,7 @@ INLINED void run_time(struct values values, enum agent_op_kind kind, uint8_t siz
     const uint32_t uptime_ms = clock->uptime_ms;
     switch (kind) {
     case AGENT_OP_TIME_SECONDS: STORE_LOOP(int64_t, (int64_t)weir_load_u32be(at) * 1000)
-    case AGENT_OP_TIME_NTP: STORE_LOOP(int64_t, ntp_ms(at))
+    case AGENT_OP_TIME_NTP: STORE_LOOP(int64_t, weir_ntp_ms(weir_load_u32be(at), weir_load_u32be(at + 4)))
     case AGENT_OP_TIME_DELTA: STORE_LOOP(int64_t, export_ms - weir_load_u32be(at) / 1000)
     case AGENT_OP_TIME_UPTIME:
         if (clock->has_uptime) {
@@ -555,4 +583,13 @@ uint64_t agent_plan_value(const struct agent_plan *plan, const struct agent_rows
     const uint8_t *at = rows->where == NULL ? rows->base + (size_t)row * plan->record_bytes + plan->ops[op].at
                                             : rows->base + rows->where[op][row];
     return weir_load_ube(at, plan->ops[op].size);
+}
+
+struct weir_view agent_plan_bytes(const struct agent_plan *plan, const struct agent_rows *rows, uint16_t op,
+                                  uint32_t row)
+{
+    const uint8_t *at = rows->where == NULL ? rows->base + (size_t)row * plan->record_bytes + plan->ops[op].at
+                                            : rows->base + rows->where[op][row];
+    if (plan->ops[op].size != AGENT_VARIABLE) return weir_view_of(at, plan->ops[op].size);
+    return *at < 255 ? weir_view_of(at + 1, *at) : weir_view_of(at + 3, weir_load_u16be(at + 1));
 }

@@ -34,15 +34,16 @@ enum agent_op_kind {
     AGENT_OP_SAMPLE_INTERVAL,
     AGENT_OP_SAMPLE_SPACE,
     AGENT_OP_SAMPLE_SELECTOR,
+    AGENT_OP_EXTRA, /* a value that the operator named: @field is its number */
 };
 
 struct agent_op {
     uint8_t kind;
     uint8_t field; /* enum weir_field */
-    uint8_t size;  /* bytes in the record */
-    bool merges;   /* another operation wrote the column already */
+    uint16_t size; /* bytes in the record; AGENT_VARIABLE (behind tail_at only): @at is that of the length */
     uint16_t at;   /* in the segment */
-    uint16_t segment;
+    uint16_t segment : 15;
+    uint16_t merges : 1; /* another operation wrote the column already */
 };
 
 /**
@@ -56,6 +57,7 @@ struct agent_plan {
     uint32_t elements_unknown; /* values in a record that are skipped */
     uint16_t op_count;
     uint16_t sample_at; /* the ops from here on are about sampling and write nothing by themselves */
+    uint16_t tail_at;   /* the ops from here on are the caller's, value by value (agent_plan_bytes) */
     uint16_t segments;
     bool icmp_from_port; /* there is no element for ICMP type and code, but a port they may be in */
     struct agent_op *ops;
@@ -63,14 +65,21 @@ struct agent_plan {
     struct agent_plan *reverse; /* of the same records, for the flow in the other direction; NULL: they have one only */
 };
 
+/** The elements that the operator named (docs/decisions/0019), at most WEIR_EXTRAS_MOST. */
+struct agent_extras {
+    const struct weir_extra *extra;
+    size_t count;
+};
+
 /**
- * Compile @count elements. WEIR_EFORMAT when a record would have no bytes, or more than a datagram holds; WEIR_ENOMEM.
+ * Compile @count elements. @extras NULL: nobody named any. WEIR_EFORMAT when a record would have no bytes, or more than a datagram holds; WEIR_ENOMEM.
  * Records that count both directions (RFC 5103, or initiator and responder) get a plan for each: the second reads the
  * other direction as a flow of its own.
  *
  * Elements we have no column for, or in a size that their type does not allow, are counted as unknown and skipped.
  */
-int agent_plan_compile(const struct agent_spec *specs, size_t count, struct agent_plan *ret);
+int agent_plan_compile(const struct agent_spec *specs, size_t count, const struct agent_extras *extras,
+                       struct agent_plan *ret);
 void agent_plan_fini(struct agent_plan *plan);
 
 /** The exporter's clock in a datagram. */
@@ -103,5 +112,9 @@ uint64_t agent_plan_run(const struct agent_plan *plan, const struct agent_rows *
 
 /** The value of a sampling op (size 1 to 8) in row @row. */
 uint64_t agent_plan_value(const struct agent_plan *plan, const struct agent_rows *rows, uint16_t op, uint32_t row);
+
+/** The value of an op from tail_at on in row @row: of a variable one what stands behind its length. */
+struct weir_view agent_plan_bytes(const struct agent_plan *plan, const struct agent_rows *rows, uint16_t op,
+                                  uint32_t row);
 
 #endif

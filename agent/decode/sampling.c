@@ -128,7 +128,7 @@ static struct agent_rate rate_of_row(const struct agent_domain *domain, const st
     uint64_t space = 0;
     bool has_space = false;
     uint32_t of_sampler = 0;
-    for (uint16_t op = plan->sample_at; op < plan->op_count; op++) {
+    for (uint16_t op = plan->sample_at; op < plan->tail_at; op++) {
         uint64_t value = agent_plan_value(plan, rows, op, row);
         switch (plan->ops[op].kind) {
         case AGENT_OP_SAMPLE_ONE_IN:
@@ -158,7 +158,7 @@ static struct agent_rate rate_of_row(const struct agent_domain *domain, const st
 uint64_t agent_sampling_run(struct agent_domain *domain, const struct agent_plan *plan, const struct agent_rows *rows,
                             struct weir_batch *batch)
 {
-    bool by_row = plan->sample_at < plan->op_count && domain->rate.origin != WEIR_SAMPLING_OPERATOR;
+    bool by_row = plan->sample_at < plan->tail_at && domain->rate.origin != WEIR_SAMPLING_OPERATOR;
     domain->last = domain->rate;
     if (!by_row) return agent_sampling_fill(batch, rows->count, domain->rate);
 

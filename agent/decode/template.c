@@ -90,7 +90,7 @@ static int make(const struct agent_decoder *decoder, const struct agent_template
     template->scope_count = head->scope_count;
     template->is_options = head->is_options;
 
-    rc = agent_plan_compile(template->specs, spec_count, &template->plan);
+    rc = agent_plan_compile(template->specs, spec_count, &decoder->conf.extras, &template->plan);
     if (rc < 0) goto fail;
     template->bytes = sizeof *template + spec_count * sizeof *template->specs +
                       template->plan.op_count * sizeof *template->plan.ops +

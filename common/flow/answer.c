@@ -104,6 +104,12 @@ int weir_answer_init(struct weir_answer *answer, const struct weir_question *que
     return rc;
 }
 
+static void forget_extras(struct weir_answer_flow *flow)
+{
+    weir_free((void *)(uintptr_t)flow->extras.data);
+    flow->extras = (struct weir_view){0};
+}
+
 void weir_answer_fini(struct weir_answer *answer)
 {
     for (uint32_t i = 0; i < answer->names.count; i++)
@@ -116,6 +122,8 @@ void weir_answer_fini(struct weir_answer *answer)
     weir_table_fini(&answer->drop_index);
     weir_table_fini(&answer->node_index);
     weir_free(answer->rows);
+    for (size_t i = 0; i < answer->flow_count; i++)
+        forget_extras(&answer->flows[i]);
     weir_free(answer->flows);
     weir_free(answer->exporters);
     weir_free(answer->drops);
@@ -311,15 +319,28 @@ int weir_answer_add_flow(struct weir_answer *answer, const struct weir_answer_fl
         return 0;
     }
     unrank_flows(answer);
+    struct weir_answer_flow kept = *flow;
+    if (flow->extras.size > 0) {
+        uint8_t *copy = weir_malloc(flow->extras.size);
+        if (copy == NULL) return WEIR_ENOMEM;
+        memcpy(copy, flow->extras.data, flow->extras.size);
+        kept.extras.data = copy;
+    } else {
+        kept.extras.data = NULL;
+    }
     if (answer->flow_count == answer->limit) {
-        answer->flows[0] = *flow;
+        forget_extras(&answer->flows[0]);
+        answer->flows[0] = kept;
         sift_down(answer, 0, answer->flow_count);
         answer->more = true;
         return 0;
     }
     int rc = MAKE_ROOM(answer->flows, answer->flow_count, answer->flow_capacity);
-    if (rc < 0) return rc;
-    answer->flows[answer->flow_count] = *flow;
+    if (rc < 0) {
+        forget_extras(&kept);
+        return rc;
+    }
+    answer->flows[answer->flow_count] = kept;
     sift_up(answer, answer->flow_count++);
     return 0;
 }

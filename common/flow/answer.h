@@ -12,6 +12,7 @@
 #define WEIR_COMMON_FLOW_ANSWER_H
 
 #include "common/base/table.h"
+#include "common/flow/extra.h"
 #include "common/flow/question.h"
 
 /** Sums over flows: as exported, scaled by their sampling, and the variance of the scaled ones (0 unsampled). */
@@ -38,6 +39,7 @@ struct weir_answer_flow {
     enum weir_protocol protocol;
     uint32_t site; /* index of its name */
     struct weir_flow flow;
+    struct weir_view extras; /* read with weir_extra_next; of a flow in an answer the answer's, else borrowed */
 };
 
 /** What was lost before the store, by kind. All in records but for the datagrams of @socket_drops. */
@@ -223,7 +225,7 @@ int weir_answer_add(struct weir_answer *answer, const union weir_value key[WEIR_
 int weir_answer_count(struct weir_answer *answer, const union weir_value key[WEIR_QUESTION_DIMS_MOST], int64_t time_ms,
                       const struct weir_counts *counts);
 
-/** Keep a copy if the flow is among the first @limit in the order of the question; else set @more. WEIR_ENOMEM. */
+/** Keep a copy, extra columns included, if the flow is among the first @limit in the order of the question; else set @more. WEIR_ENOMEM. */
 int weir_answer_add_flow(struct weir_answer *answer, const struct weir_answer_flow *flow);
 
 /** Would a flow at @place be kept? Lets a scan stop early. */

@@ -51,9 +51,21 @@ int weir_batch_create(uint32_t rows, struct weir_batch **ret)
     return 0;
 }
 
+static void forget_extras(struct weir_batch *batch)
+{
+    if (batch->extras == NULL) return;
+    for (int i = 0; i < WEIR_EXTRAS_MOST; i++) {
+        weir_buf_fini(&batch->extras[i].values);
+        weir_free(batch->extras[i].starts);
+    }
+    weir_free(batch->extras);
+    batch->extras = NULL;
+}
+
 void weir_batch_destroy(struct weir_batch *batch)
 {
     if (batch == NULL) return;
+    forget_extras(batch);
     weir_free(batch->block);
     weir_free(batch);
 }
@@ -70,6 +82,7 @@ void weir_batch_clear(struct weir_batch *batch)
     batch->loss = (struct weir_loss){0};
     batch->health = (struct weir_health){0};
     batch->drops.count = 0;
+    forget_extras(batch);
 }
 
 int weir_batch_reserve(struct weir_batch *batch, uint32_t rows)
@@ -104,6 +117,54 @@ void *weir_batch_touch(struct weir_batch *batch, enum weir_field field)
     return batch->column[field];
 }
 
+/** Rows up to @rows without a value of their own get an empty one. */
+static void pad_extra(struct weir_extra_column *column, uint32_t rows)
+{
+    if (column->rows >= rows) return;
+    uint32_t missing = rows - column->rows;
+    uint8_t *at = weir_buf_reserve(&column->values, missing);
+    if (at == NULL) return;
+    memset(at, 0, missing);
+    weir_buf_commit(&column->values, missing);
+    column->rows = rows;
+}
+
+struct weir_extra_column *weir_batch_extra(struct weir_batch *batch, uint32_t at, const struct weir_extra *extra)
+{
+    assert(at < WEIR_EXTRAS_MOST);
+    if (batch->extras == NULL) batch->extras = weir_calloc(WEIR_EXTRAS_MOST, sizeof *batch->extras);
+    if (batch->extras == NULL) return NULL;
+    struct weir_extra_column *column = &batch->extras[at];
+    if (!column->present) {
+        column->extra = *extra;
+        column->present = true;
+        pad_extra(column, batch->count);
+    }
+    return column;
+}
+
+void weir_extra_append(struct weir_extra_column *column, struct weir_view value)
+{
+    size_t size = value.size < WEIR_EXTRA_VALUE_MOST ? value.size : WEIR_EXTRA_VALUE_MOST;
+    uint8_t *at = weir_buf_reserve(&column->values, 1 + size);
+    if (at == NULL) return;
+    at[0] = (uint8_t)size;
+    if (size > 0) memcpy(at + 1, value.data, size);
+    weir_buf_commit(&column->values, 1 + size);
+    column->rows++;
+}
+
+void weir_batch_extra_row(const struct weir_batch *batch, uint32_t row, struct weir_buf *out)
+{
+    assert(row < batch->count);
+    for (int i = 0; batch->extras != NULL && i < WEIR_EXTRAS_MOST; i++) {
+        const struct weir_extra_column *column = &batch->extras[i];
+        if (!column->present) continue;
+        const uint8_t *value = column->values.data + column->starts[row];
+        if (*value > 0) weir_extra_put(out, &column->extra, weir_view_of(value + 1, *value));
+    }
+}
+
 void weir_batch_commit(struct weir_batch *batch, uint32_t rows, uint64_t written)
 {
     assert(batch->count + rows <= batch->capacity);
@@ -115,6 +176,10 @@ void weir_batch_commit(struct weir_batch *batch, uint32_t rows, uint64_t written
         memset(cell(batch, field, batch->count), 0, (size_t)weir_fields[field].width * rows);
     }
     batch->count += rows;
+    if (batch->extras == NULL) return;
+    for (int i = 0; i < WEIR_EXTRAS_MOST; i++) {
+        if (batch->extras[i].present) pad_extra(&batch->extras[i], batch->count);
+    }
 }
 
 int weir_batch_append(struct weir_batch *batch, const struct weir_flow *flow)
@@ -132,7 +197,7 @@ int weir_batch_append(struct weir_batch *batch, const struct weir_flow *flow)
         }
         memcpy(cell(batch, f, batch->count), value, weir_fields[f].width);
     }
-    batch->count++;
+    weir_batch_commit(batch, 1, batch->present);
     return 0;
 }
 

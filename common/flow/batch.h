@@ -6,12 +6,15 @@
  * not allowed (weir_batch_has), and a row read through weir_batch_get has 0 there. Decoders take a column with
  * weir_batch_touch and write rows count..count+n-1 directly, then weir_batch_commit the n rows.
  *
+ * Beside them stand extra columns (extra.h), of which most batches have none: byte strings, in order of the rows.
+ *
  * One thread at a time owns a batch; it is handed over whole.
  */
 #ifndef WEIR_COMMON_FLOW_BATCH_H
 #define WEIR_COMMON_FLOW_BATCH_H
 
 #include "common/flow/drop.h"
+#include "common/flow/extra.h"
 
 enum { WEIR_BATCH_MOST = 4096 };
 
@@ -44,6 +47,15 @@ struct weir_health {
     bool has_skew;
 };
 
+/** An extra column: for each flow a byte of length and so many bytes. */
+struct weir_extra_column {
+    struct weir_extra extra;
+    bool present;
+    uint32_t rows; /* written */
+    struct weir_buf values;
+    uint32_t *starts; /* where each row's value begins in @values; only of batches that were decoded */
+};
+
 struct weir_batch {
     struct weir_source source;
     enum weir_protocol protocol; /* of the last datagram */
@@ -57,8 +69,12 @@ struct weir_batch {
     struct weir_health health;
     void *column[WEIR_FIELD_COUNT]; /* into @block */
     uint8_t *block;
-    struct weir_drops drops; /* explain what of @loss has a reason */
+    struct weir_drops drops;          /* explain what of @loss has a reason */
+    struct weir_extra_column *extras; /* WEIR_EXTRAS_MOST; NULL: none is present */
 };
+
+/** Beside the bits of fields, where columns are asked for: extra columns. */
+#define WEIR_COLUMNS_EXTRA (1ull << 63)
 
 /** Sums and bounds over the flows of a batch: what its header says, and what the ledger adds up. */
 struct weir_batch_totals {
@@ -69,7 +85,7 @@ struct weir_batch_totals {
     int64_t max_end_ms;
 };
 
-_Static_assert(WEIR_FIELD_COUNT <= 64, "the mask of present columns is 64 bits");
+_Static_assert(WEIR_FIELD_COUNT < 64, "the mask of columns is 64 bits, and one of them is WEIR_COLUMNS_EXTRA");
 
 /** An empty batch with room for @rows flows (1..4096). WEIR_ENOMEM. */
 int weir_batch_create(uint32_t rows, struct weir_batch **ret);
@@ -101,7 +117,19 @@ int weir_batch_append(struct weir_batch *batch, const struct weir_flow *flow);
 /** Copy row @row out. Absent columns read 0. */
 void weir_batch_get(const struct weir_batch *batch, uint32_t row, struct weir_flow *out);
 
-/** Append rows @from..@from+@rows-1 of @other. Grows. WEIR_EFULL when they do not all fit (none is taken), WEIR_ENOMEM. */
+/**
+ * Extra column @at (below WEIR_EXTRAS_MOST), made present as @extra (rows so far are empty). NULL without memory. A
+ * column that runs out of memory later (values.failed) is left out when the batch is encoded.
+ */
+struct weir_extra_column *weir_batch_extra(struct weir_batch *batch, uint32_t at, const struct weir_extra *extra);
+
+/** Append the value of the next row, cut to WEIR_EXTRA_VALUE_MOST; commit the rows afterwards. */
+void weir_extra_append(struct weir_extra_column *column, struct weir_view value);
+
+/** Append what extra columns have for row @row to @out, in the form of weir_extra_put. Of batches that were decoded. */
+void weir_batch_extra_row(const struct weir_batch *batch, uint32_t row, struct weir_buf *out);
+
+/** Append rows @from..@from+@rows-1 of @other, without extra columns. Grows. WEIR_EFULL when they do not all fit (none is taken), WEIR_ENOMEM. */
 int weir_batch_append_rows(struct weir_batch *batch, const struct weir_batch *other, uint32_t from, uint32_t rows);
 
 /** Add up the flows. An empty batch has zeros everywhere. */

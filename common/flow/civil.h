@@ -53,6 +53,16 @@ int64_t weir_civil_to_ms(const struct weir_civil *civil, const struct weir_zone 
 /** Turn the calendar @days on (back when negative); the clock time stays, whether it exists on that day or not. */
 void weir_civil_add_days(struct weir_civil *civil, int64_t days);
 
+/** The instant of an NTP timestamp: seconds since 1900, or since 2036 where that is before 1970 (RFC 7011 6.1.9, RFC 5905 6). */
+static inline int64_t weir_ntp_ms(uint32_t seconds, uint32_t fraction)
+{
+    const int64_t era_seconds = 1ll << 32;
+    const int64_t from_1900_to_1970 = 2208988800;
+    int64_t since_1970 = (int64_t)seconds - from_1900_to_1970;
+    if (since_1970 < 0) since_1970 += era_seconds;
+    return since_1970 * 1000 + (int64_t)((uint64_t)fraction * 1000 >> 32);
+}
+
 /** "2026-03-04T15:00:02.118Z" (RFC 3339, UTC, always with milliseconds): the form of JSON and CSV. Returns @out. */
 const char *weir_time_rfc3339(int64_t ms, char out[WEIR_TIME_TEXT]);
 

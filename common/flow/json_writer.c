@@ -115,6 +115,12 @@ void jsonw_i64(struct json_writer *json, int64_t number)
     weir_buf_printf(json->out, "%" PRId64, number);
 }
 
+void jsonw_real(struct json_writer *json, double number, int digits)
+{
+    separate(json);
+    weir_buf_printf(json->out, "%.*g", digits, number);
+}
+
 void jsonw_bool(struct json_writer *json, bool value)
 {
     separate(json);

@@ -31,6 +31,9 @@ void jsonw_text(struct json_writer *json, const char *text);
 void jsonw_text_of_size(struct json_writer *json, const char *text, size_t size);
 void jsonw_u64(struct json_writer *json, uint64_t number);
 void jsonw_i64(struct json_writer *json, int64_t number);
+/** A finite number with up to @digits digits. */
+void jsonw_real(struct json_writer *json, double number, int digits);
+
 void jsonw_bool(struct json_writer *json, bool value);
 void jsonw_null(struct json_writer *json);
 

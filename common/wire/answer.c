@@ -15,6 +15,7 @@ enum {
     NODES_PER_CHUNK = 250
 };
 
+enum { EXTRA_BYTES_PER_CHUNK = 48 << 10 };
 enum { NAME_BYTES_MOST = 200 }; /* longer texts for people are cut */
 
 /* ---- encode ---- */
@@ -189,6 +190,23 @@ static void put_flow_columns(struct writer *writer, Weir__V1__FlowRows *pb, cons
     }
 }
 
+static void put_flow_extras(struct writer *writer, Weir__V1__FlowRows *pb, const struct weir_answer_flow *rows,
+                            size_t count)
+{
+    bool present = false;
+    for (size_t i = 0; i < count && !present; i++)
+        present = rows[i].extras.size > 0;
+    if (!present) return;
+    ProtobufCBinaryData *extras = piece(writer, count, sizeof *extras);
+    if (extras == NULL) return;
+    for (size_t i = 0; i < count; i++) {
+        extras[i].len = rows[i].extras.size;
+        extras[i].data = (uint8_t *)(uintptr_t)rows[i].extras.data;
+    }
+    pb->extras = extras;
+    pb->n_extras = count;
+}
+
 static void put_flows(struct writer *writer, size_t from, size_t count)
 {
     const struct weir_answer_flow *rows = writer->answer->flows + from;
@@ -212,6 +230,7 @@ static void put_flows(struct writer *writer, size_t from, size_t count)
     pb->sites = sites;
     pb->n_sites = count;
     put_flow_columns(writer, pb, rows, count);
+    put_flow_extras(writer, pb, rows, count);
     writer->body.flows = pb;
 }
 
@@ -392,6 +411,38 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static size_t groups_in_chunk(const struct weir_answer *answer, size_t from)
+{
+    return least(GROUPS_PER_CHUNK, answer->row_count - from);
+}
+
+/** Fewer where extra columns are long. */
+static size_t flows_in_chunk(const struct weir_answer *answer, size_t from)
+{
+    size_t most = least(FLOWS_PER_CHUNK, answer->flow_count - from);
+    size_t bytes = 0;
+    for (size_t i = 0; i < most; i++) {
+        bytes += answer->flows[from + i].extras.size;
+        if (i > 0 && bytes > EXTRA_BYTES_PER_CHUNK) return i;
+    }
+    return most;
+}
+
+static size_t exporters_in_chunk(const struct weir_answer *answer, size_t from)
+{
+    return least(EXPORTERS_PER_CHUNK, answer->exporter_count - from);
+}
+
+static size_t drops_in_chunk(const struct weir_answer *answer, size_t from)
+{
+    return least(DROPS_PER_CHUNK, answer->drop_count - from);
+}
+
+static size_t nodes_in_chunk(const struct weir_answer *answer, size_t from)
+{
+    return least(NODES_PER_CHUNK, answer->node_count - from);
+}
+
 int weir_answer_encode(const struct weir_answer *answer, uint64_t id, const char *node, weir_answer_chunk_fn *chunk,
                        void *ctx)
 {
@@ -407,18 +458,20 @@ int weir_answer_encode(const struct weir_answer *answer, uint64_t id, const char
 
     const struct {
         size_t count;
-        size_t per_chunk;
+        size_t (*in_chunk)(const struct weir_answer *answer, size_t from);
         void (*put)(struct writer *writer, size_t from, size_t count);
-    } kinds[] = {{answer->row_count, GROUPS_PER_CHUNK, put_groups},
-                 {answer->flow_count, FLOWS_PER_CHUNK, put_flows},
-                 {answer->exporter_count, EXPORTERS_PER_CHUNK, put_exporters},
-                 {answer->drop_count, DROPS_PER_CHUNK, put_drops},
-                 {answer->node_count, NODES_PER_CHUNK, put_nodes}};
+    } kinds[] = {{answer->row_count, groups_in_chunk, put_groups},
+                 {answer->flow_count, flows_in_chunk, put_flows},
+                 {answer->exporter_count, exporters_in_chunk, put_exporters},
+                 {answer->drop_count, drops_in_chunk, put_drops},
+                 {answer->node_count, nodes_in_chunk, put_nodes}};
     forget_chunk(&writer);
     header.more = true;
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-        for (size_t from = 0; from < kinds[k].count; from += kinds[k].per_chunk) {
-            kinds[k].put(&writer, from, least(kinds[k].per_chunk, kinds[k].count - from));
+        for (size_t from = 0; from < kinds[k].count;) {
+            size_t count = kinds[k].in_chunk(answer, from);
+            kinds[k].put(&writer, from, count);
+            from += count;
             rc = emit(&writer, &header, &buf, chunk, ctx);
             if (rc < 0) goto done;
             forget_chunk(&writer);
@@ -557,6 +610,15 @@ static bool flows_are_sound(const Weir__V1__FlowRows *pb)
     if (pb->n_times != count || pb->n_shards != count || pb->n_blocks != count || pb->n_rows != count) return false;
     if (pb->n_domains != count || pb->n_protocols != count || pb->n_sites != count) return false;
     if (pb->exporters.len != count * sizeof(struct weir_ip)) return false;
+    if (pb->n_extras != 0 && pb->n_extras != count) return false;
+    for (size_t i = 0; i < pb->n_extras; i++) {
+        struct weir_cursor c = weir_cursor_of(weir_view_of(pb->extras[i].data, pb->extras[i].len));
+        struct weir_extra_value value;
+        int rc = pb->extras[i].len > WEIR_EXTRA_ROW_MOST ? WEIR_EFORMAT : 1;
+        while (rc > 0)
+            rc = weir_extra_next(&c, &value);
+        if (rc < 0) return false;
+    }
     for (size_t i = 0; i < pb->n_columns; i++) {
         int field = weir_field_of_ie(pb->columns[i]->ie <= UINT16_MAX ? (uint16_t)pb->columns[i]->ie : 0);
         if (field < 0) continue; /* one that a newer build has */
@@ -587,6 +649,7 @@ static int take_flows(struct reader *reader)
             uint8_t width = weir_fields[field].width;
             memcpy((uint8_t *)&flow.flow + weir_fields[field].at, pb->columns[c]->data.data + row * width, width);
         }
+        if (pb->n_extras > 0) flow.extras = weir_view_of(pb->extras[row].data, pb->extras[row].len);
         int rc = weir_answer_add_flow(reader->into, &flow);
         if (rc < 0) return rc;
     }

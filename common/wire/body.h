@@ -12,6 +12,7 @@ enum {
     BODY_COUNT = 1,
     BODY_COLUMNS = 2,
     BODY_DROPS = 3,
+    BODY_EXTRAS = 4,
     COLUMN_IE = 1,
     COLUMN_PEN = 2,
     COLUMN_ENCODING = 3,
@@ -27,7 +28,12 @@ enum {
     DROP_LAST = 4,
     DROP_EXAMPLE = 5,
     DROP_BYTES = 6,
-    DROP_BEGIN = 7
+    DROP_BEGIN = 7,
+    EXTRA_NAME = 1,
+    EXTRA_PEN = 2,
+    EXTRA_IE = 3,
+    EXTRA_TYPE = 4,
+    EXTRA_VALUES = 5
 };
 
 enum column_encoding {
@@ -63,7 +69,8 @@ size_t weir_body_bound(const struct weir_batch *batch);
 size_t weir_body_encode(struct weir_body_scratch *scratch, const struct weir_batch *batch, uint8_t *out);
 
 /**
- * Read the columns of @wanted into the empty @out, which gets @count flows; columns that are not wanted are skipped.
+ * Read the columns of @wanted (extra columns are WEIR_COLUMNS_EXTRA) into the empty @out, which gets @count flows;
+ * columns that are not wanted are skipped.
  * WEIR_EFORMAT, WEIR_EUNSUPPORTED (an encoding of a wanted column that this build does not know), WEIR_ENOMEM: @out
  * may hold half of the columns, but no flows.
  */

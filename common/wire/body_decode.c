@@ -1,4 +1,5 @@
 #include "common/base/err.h"
+#include "common/base/mem.h"
 #include "common/wire/bits.h"
 #include "common/wire/body.h"
 
@@ -439,6 +440,51 @@ static int decode_drop(struct weir_view bytes, struct weir_drops *drops)
     return weir_drops_add(drops, &drop) ? 0 : WEIR_EFORMAT;
 }
 
+static int read_extra(struct weir_view bytes, struct weir_extra *extra, struct weir_view *values)
+{
+    struct weir_cursor c = weir_cursor_of(bytes);
+    struct field field;
+    int rc;
+    struct weir_view name = {0};
+    *extra = (struct weir_extra){0};
+    *values = (struct weir_view){0};
+    while ((rc = next_field(&c, &field)) > 0) {
+        switch (field.number) {
+        case EXTRA_NAME: name = field.bytes; break;
+        case EXTRA_PEN: extra->enterprise = (uint32_t)field.value; break;
+        case EXTRA_IE: extra->element = (uint16_t)field.value; break;
+        case EXTRA_TYPE: extra->type = field.value > UINT8_MAX ? WEIR_EXTRA_OCTETS : (uint8_t)field.value; break;
+        case EXTRA_VALUES: *values = field.bytes; break;
+        default: break;
+        }
+    }
+    if (rc < 0 || !weir_extra_name_is_valid(name)) return WEIR_EFORMAT;
+    memcpy(extra->name, name.data, name.size);
+    return 0;
+}
+
+/** Decode one extra column into the next free place of @out; those beyond the last are skipped. */
+static int decode_extra(struct weir_view bytes, uint32_t count, uint32_t at, struct weir_batch *out)
+{
+    struct weir_extra extra;
+    struct weir_view values;
+    int rc = read_extra(bytes, &extra, &values);
+    if (rc < 0 || at >= WEIR_EXTRAS_MOST) return rc;
+    struct weir_extra_column *column = weir_batch_extra(out, at, &extra);
+    if (column == NULL) return WEIR_ENOMEM;
+    column->starts = weir_malloc((count == 0 ? 1 : count) * sizeof *column->starts);
+    if (column->starts == NULL) return WEIR_ENOMEM;
+    struct weir_cursor c = weir_cursor_of(values);
+    for (uint32_t i = 0; i < count; i++) {
+        column->starts[i] = (uint32_t)(c.at - values.data);
+        weir_cursor_skip(&c, weir_cursor_u8(&c));
+    }
+    if (c.ran_out || weir_cursor_left(&c) > 0) return WEIR_EFORMAT;
+    weir_buf_append(&column->values, values.data, values.size);
+    column->rows = count;
+    return column->values.failed ? WEIR_ENOMEM : 0;
+}
+
 int weir_body_decode(struct weir_view body, uint32_t count, uint64_t wanted, struct weir_batch *out)
 {
     assert(out->count == 0 && out->present == 0);
@@ -451,14 +497,20 @@ int weir_body_decode(struct weir_view body, uint32_t count, uint64_t wanted, str
     if (wanted >> WEIR_FIELD_end_ms & 1) needed |= 1ull << WEIR_FIELD_start_ms;
 
     uint64_t announced = 0;
+    uint32_t extras = 0;
     struct weir_cursor c = weir_cursor_of(body);
     struct field field;
     while ((rc = next_field(&c, &field)) > 0) {
         if (field.number == BODY_COUNT) announced = field.value;
-        if (field.number != BODY_COLUMNS && field.number != BODY_DROPS) continue;
+        bool is_extra = field.number == BODY_EXTRAS && (wanted & WEIR_COLUMNS_EXTRA) != 0;
+        if (field.number != BODY_COLUMNS && field.number != BODY_DROPS && !is_extra) continue;
         if (field.bytes.data == NULL) return WEIR_EFORMAT; /* a number where a message should be */
-        rc = field.number == BODY_DROPS ? decode_drop(field.bytes, &out->drops)
-                                        : decode_column(field.bytes, count, needed, out);
+        if (field.number == BODY_DROPS) {
+            rc = decode_drop(field.bytes, &out->drops);
+        } else {
+            rc = is_extra ? decode_extra(field.bytes, count, extras++, out)
+                          : decode_column(field.bytes, count, needed, out);
+        }
         if (rc < 0) return rc;
     }
     if (rc < 0) return rc;

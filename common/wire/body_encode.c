@@ -767,9 +767,32 @@ static uint8_t *put_drop(uint8_t *at, const struct weir_drop *drop)
     return at + (end - message);
 }
 
+/** Not short of memory. */
+static bool is_sound(const struct weir_extra_column *column, uint32_t count)
+{
+    return column->present && !column->values.failed && column->rows == count;
+}
+
+static uint8_t *put_extra(uint8_t *at, const struct weir_extra_column *column)
+{
+    const struct weir_extra *extra = &column->extra;
+    uint8_t head[WEIR_EXTRA_NAME_BYTES + COLUMN_OVERHEAD];
+    uint8_t *end = put_bytes(head, EXTRA_NAME, weir_view_text(extra->name));
+    end = put_number(end, EXTRA_PEN, extra->enterprise);
+    end = put_number(end, EXTRA_IE, extra->element);
+    end = put_number(end, EXTRA_TYPE, extra->type);
+    size_t head_bytes = (size_t)(end - head);
+    at = put_varint(at, BODY_EXTRAS << 3 | WIRE_BYTES);
+    at = put_varint(at, head_bytes + bytes_size(weir_buf_view(&column->values)));
+    memcpy(at, head, head_bytes);
+    return put_bytes(at + head_bytes, EXTRA_VALUES, weir_buf_view(&column->values));
+}
+
 size_t weir_body_bound(const struct weir_batch *batch)
 {
     size_t bound = COLUMN_OVERHEAD + batch->drops.count * (size_t)(DROP_OVERHEAD + WEIR_DROP_HEAD);
+    for (int i = 0; batch->extras != NULL && i < WEIR_EXTRAS_MOST; i++)
+        bound += batch->extras[i].values.size + WEIR_EXTRA_NAME_BYTES + COLUMN_OVERHEAD;
     for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
         if (weir_batch_has(batch, f)) bound += (size_t)batch->count * weir_fields[f].width + COLUMN_OVERHEAD;
     }
@@ -793,5 +816,8 @@ size_t weir_body_encode(struct weir_body_scratch *scratch, const struct weir_bat
     }
     for (uint32_t i = 0; i < batch->drops.count; i++)
         at = put_drop(at, &batch->drops.at[i]);
+    for (int i = 0; batch->extras != NULL && i < WEIR_EXTRAS_MOST; i++) {
+        if (is_sound(&batch->extras[i], batch->count)) at = put_extra(at, &batch->extras[i]);
+    }
     return (size_t)(at - out);
 }

@@ -22,8 +22,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (c.ran_out) return 0;
 
     struct weir_view body = weir_view_of(c.at, weir_cursor_left(&c));
-    int rc = weir_batch_decode(decoder, &header, body, WEIR_COLUMNS_ALL, batch);
+    int rc = weir_batch_decode(decoder, &header, body, WEIR_COLUMNS_ALL | WEIR_COLUMNS_EXTRA, batch);
     if (!weir_batch_check(batch)) abort();
     if (batch->count != (rc == 0 ? header.totals.flows : 0)) abort();
+    struct weir_buf row = WEIR_BUF_INIT;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        weir_buf_clear(&row);
+        weir_batch_extra_row(batch, i, &row);
+        struct weir_extra_value value;
+        struct weir_cursor values = weir_cursor_of(weir_buf_view(&row));
+        while (weir_extra_next(&values, &value) > 0)
+            continue;
+        if (values.ran_out) abort();
+    }
+    weir_buf_fini(&row);
     return 0;
 }

@@ -7,6 +7,7 @@
 #include "tests/support/cmocka.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /** A small generator of our own: the same numbers on every machine. */
 static uint64_t random_next(uint64_t *seed)
@@ -606,11 +607,118 @@ static void a_header_with_a_field_out_of_range_is_refused(void **state)
     }
 }
 
+static const struct weir_extra tenant = {"tenant", 9, 12345, WEIR_EXTRA_STRING};
+static const struct weir_extra hops = {"hops", 0, 52, WEIR_EXTRA_UNSIGNED};
+
+/** Row i: a tenant where i is odd, and from row 3 on hops. */
+static struct weir_batch *batch_with_extras(uint32_t count)
+{
+    struct weir_batch *batch = NULL;
+    assert_int_equal(weir_batch_create(1, &batch), 0);
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t number[4];
+        weir_store_u32be(number, i);
+        char name[16];
+        snprintf(name, sizeof name, "t%u", i % 7);
+        if (i % 2 == 1) weir_extra_append(weir_batch_extra(batch, 1, &tenant), weir_view_text(name));
+        if (i >= 3) weir_extra_append(weir_batch_extra(batch, 4, &hops), weir_view_of(number, sizeof number));
+        struct weir_flow flow = {.bytes = i};
+        assert_int_equal(weir_batch_append(batch, &flow), 0);
+    }
+    return batch;
+}
+
+static void assert_row_has(const struct weir_batch *batch, uint32_t row, const struct weir_extra *extra,
+                           struct weir_view expected)
+{
+    struct weir_buf out = WEIR_BUF_INIT;
+    weir_batch_extra_row(batch, row, &out);
+    struct weir_cursor c = weir_cursor_of(weir_buf_view(&out));
+    struct weir_extra_value value;
+    bool found = false;
+    while (weir_extra_next(&c, &value) > 0) {
+        if (!weir_view_equal(value.name, weir_view_text(extra->name))) continue;
+        found = true;
+        assert_int_equal(value.type, extra->type);
+        assert_true(weir_view_equal(value.bytes, expected));
+    }
+    assert_int_equal(found, expected.size > 0);
+    weir_buf_fini(&out);
+}
+
+static void extra_columns_come_back_with_their_names_to_whoever_wants_them(void **state)
+{
+    (void)state;
+    struct weir_batch_encoder *encoder = NULL;
+    struct weir_batch_decoder *decoder = NULL;
+    struct weir_batch *got = NULL;
+    assert_int_equal(weir_batch_encoder_create(WEIR_CODEC_LZ4, &encoder), 0);
+    assert_int_equal(weir_batch_decoder_create(&decoder), 0);
+    assert_int_equal(weir_batch_create(1, &got), 0);
+    const uint32_t counts[] = {1, 2, 4, 300, WEIR_BATCH_MOST};
+    for (size_t n = 0; n < sizeof counts / sizeof *counts; n++) {
+        struct weir_batch *batch = batch_with_extras(counts[n]);
+        struct weir_batch_header header;
+        struct weir_buf body = WEIR_BUF_INIT;
+        assert_int_equal(weir_batch_encode(encoder, batch, &header, &body), 0);
+        assert_int_equal(weir_batch_decode(decoder, &header, weir_buf_view(&body), WEIR_COLUMNS_ALL, got), 0);
+        assert_null(got->extras);
+        assert_int_equal(weir_batch_decode(decoder, &header, weir_buf_view(&body), WEIR_COLUMNS_EXTRA, got), 0);
+        assert_int_equal(got->count, counts[n]);
+        assert_int_equal(got->present, 0);
+        for (uint32_t i = 0; i < counts[n]; i++) {
+            char name[16];
+            uint8_t number[4];
+            snprintf(name, sizeof name, "t%u", i % 7);
+            weir_store_u32be(number, i);
+            assert_row_has(got, i, &tenant, i % 2 == 1 ? weir_view_text(name) : (struct weir_view){0});
+            assert_row_has(got, i, &hops, i >= 3 ? weir_view_of(number, sizeof number) : (struct weir_view){0});
+        }
+        weir_batch_destroy(batch);
+        weir_buf_fini(&body);
+    }
+    weir_batch_destroy(got);
+    weir_batch_decoder_destroy(decoder);
+    weir_batch_encoder_destroy(encoder);
+}
+
+static void every_cut_and_flipped_byte_of_extra_columns_is_survived(void **state)
+{
+    (void)state;
+    struct weir_batch *batch = batch_with_extras(20);
+    struct weir_batch *got = NULL;
+    assert_int_equal(weir_batch_create(1, &got), 0);
+    uint8_t *body = malloc(weir_body_bound(batch));
+    struct weir_body_scratch *scratch = calloc(1, sizeof *scratch);
+    size_t size = weir_body_encode(scratch, batch, body);
+    free(scratch);
+    for (size_t i = 0; i < size; i++) {
+        uint8_t *exact = malloc(size);
+        memcpy(exact, body, size);
+        weir_batch_clear(got);
+        (void)weir_body_decode(weir_view_of(exact, i), 20, WEIR_COLUMNS_EXTRA, got);
+        exact[i] ^= (uint8_t)(1 << i % 8);
+        weir_batch_clear(got);
+        if (weir_body_decode(weir_view_of(exact, size), 20, WEIR_COLUMNS_EXTRA, got) == 0) {
+            struct weir_buf row = WEIR_BUF_INIT;
+            for (uint32_t r = 0; r < got->count; r++)
+                weir_batch_extra_row(got, r, &row);
+            weir_buf_fini(&row);
+        }
+        free(exact);
+    }
+    free(body);
+    weir_batch_destroy(got);
+    weir_batch_destroy(batch);
+}
+
 static void running_out_of_memory_leaves_nothing_behind(void **state)
 {
     (void)state;
     uint64_t seed = 3;
     struct weir_batch *batch = random_batch(&seed, 100);
+    for (uint32_t i = 0; i < 100; i++)
+        weir_extra_append(weir_batch_extra(batch, 0, &hops), weir_view_text("1234"));
     for (int64_t n = 0;; n++) {
         struct weir_batch_encoder *encoder = NULL;
         struct weir_batch_decoder *decoder = NULL;
@@ -622,7 +730,8 @@ static void running_out_of_memory_leaves_nothing_behind(void **state)
         if (rc == 0) rc = weir_batch_decoder_create(&decoder);
         if (rc == 0) rc = weir_batch_create(1, &got);
         if (rc == 0) rc = weir_batch_encode(encoder, batch, &header, &body);
-        if (rc == 0) rc = weir_batch_decode(decoder, &header, weir_buf_view(&body), WEIR_COLUMNS_ALL, got);
+        uint64_t all = WEIR_COLUMNS_ALL | WEIR_COLUMNS_EXTRA;
+        if (rc == 0) rc = weir_batch_decode(decoder, &header, weir_buf_view(&body), all, got);
         bool failed = weir_mem_failed();
         weir_mem_fail_after(-1);
         assert_int_equal(rc, failed ? WEIR_ENOMEM : 0);
@@ -650,6 +759,8 @@ int main(void)
         cmocka_unit_test(every_cut_of_a_body_is_refused),
         cmocka_unit_test(a_flipped_byte_never_breaks_the_decoder),
         cmocka_unit_test(a_header_with_a_field_out_of_range_is_refused),
+        cmocka_unit_test(extra_columns_come_back_with_their_names_to_whoever_wants_them),
+        cmocka_unit_test(every_cut_and_flipped_byte_of_extra_columns_is_survived),
         cmocka_unit_test(running_out_of_memory_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,7 +156,15 @@ static void fill(struct weir_answer *answer, size_t count)
                                             .site = site};
             memset(&flow.flow, 0x7f, sizeof flow.flow); /* every column, as wide as it gets */
             flow.flow.bytes = UINT64_MAX - i;
+            static const char longest[WEIR_EXTRA_VALUE_MOST];
+            struct weir_buf extras = WEIR_BUF_INIT;
+            for (size_t e = 0; i % 3 == 1 && e < WEIR_EXTRAS_MOST; e++)
+                weir_extra_put(&extras,
+                               &(struct weir_extra){"a_name_of_as_many_bytes_as_goes", 0, 1, WEIR_EXTRA_STRING},
+                               weir_view_of(longest, i % sizeof longest));
+            flow.extras = weir_buf_view(&extras);
             assert_int_equal(weir_answer_add_flow(answer, &flow), 0);
+            weir_buf_fini(&extras);
         } else if (answer->shape == WEIR_SHAPE_EXPORTERS) {
             struct weir_answer_exporter exporter = {.source = {.exporter = ip_of("192.0.2.1"), .domain = (uint32_t)i},
                                                     .protocol = WEIR_PROTOCOL_SFLOW5,
@@ -219,6 +227,7 @@ static void assert_same(const struct weir_answer *a, const struct weir_answer *b
     assert_int_equal(a->flow_count, b->flow_count);
     for (size_t i = 0; i < a->flow_count; i++) {
         assert_true(weir_flow_equal(&a->flows[i].flow, &b->flows[i].flow));
+        assert_true(weir_view_equal(a->flows[i].extras, b->flows[i].extras));
         assert_int_equal(weir_place_compare(&a->flows[i].place, &b->flows[i].place), 0);
         assert_true(weir_ip_equal(&a->flows[i].source.exporter, &b->flows[i].source.exporter));
         assert_int_equal(a->flows[i].protocol, b->flows[i].protocol);
