@@ -2,6 +2,7 @@
 
 #include "agent/conf.h"
 #include "agent/counters.h"
+#include "agent/decode/element.h"
 #include "agent/feeds.h"
 #include "agent/inbox.h"
 #include "agent/keep.h"
@@ -29,6 +30,7 @@ struct agent {
     struct weir_keys keys;
     struct weir_prefix *allow;
     struct agent_sampling_rule *sampling;
+    struct weir_extra extras[WEIR_EXTRAS_MOST];
     char *spool_dir;
     struct agent_ship *ship;
     struct agent_ring *ring; /* NULL: none */
@@ -65,6 +67,20 @@ static int read_exporters(struct agent *agent)
         if (rc < 0) return rc;
     }
     return 0;
+}
+
+static void read_extras(struct agent *agent)
+{
+    const struct agent_conf *conf = agent->conf;
+    for (size_t i = 0; i < conf->extra_count; i++) {
+        const struct agent_extra_conf *from = &conf->extra[i];
+        struct weir_extra *extra = &agent->extras[i];
+        memcpy(extra->name, from->name, strnlen(from->name, sizeof extra->name - 1));
+        extra->enterprise = (uint32_t)from->pen;
+        extra->element = (uint16_t)from->id;
+        extra->type = (uint8_t)(from->type == 0 ? agent_element_extra_type(extra->enterprise, extra->element)
+                                                : (enum weir_extra_type)(from->type - 1)); /* the words behind "auto" */
+    }
 }
 
 static int make_state(struct agent *agent, struct weir_why *why)
@@ -113,6 +129,7 @@ _Static_assert(AGENT_SPOOL_DROP_OLD == 0 && AGENT_SPOOL_DROP_NEW == 1, "the word
 _Static_assert(AGENT_SYNC_TICK == 0 && AGENT_SYNC_BATCH == 1 && AGENT_SYNC_OFF == 2, "the words of the option sync");
 _Static_assert(WEIR_CODEC_NONE == 0 && WEIR_CODEC_LZ4 == 1 && WEIR_CODEC_ZSTD == 2, "the words of the option codec");
 
+_Static_assert(WEIR_EXTRA_OCTETS == 0 && WEIR_EXTRA_STRING == 7 && WEIR_EXTRA_NTP == 10, "the words of extra: type");
 _Static_assert(AGENT_TUNNELS_OUTER == 0 && AGENT_TUNNELS_INNER == 1, "the words of the option tunnels");
 
 static int create_listener(struct agent *agent, struct weir_metrics *metrics, struct weir_why *why)
@@ -140,6 +157,7 @@ static int create_listener(struct agent *agent, struct weir_metrics *metrics, st
     listen.decoder.sflow_by_sender = conf->sflow_exporter == EXPORTER_SENDER;
     listen.decoder.sampling = agent->sampling;
     listen.decoder.sampling_count = conf->sampling_count;
+    listen.decoder.extras = (struct agent_extras){.extra = agent->extras, .count = conf->extra_count};
     int rc = agent_listener_create(&listen, agent_ship_sink(agent->ship), metrics, AGENT_COUNTERS_INPUT,
                                    &agent->listener, why);
     if (rc < 0) return rc;
@@ -246,6 +264,7 @@ static int agent_create(const struct weir_daemon *daemon, const void *conf, void
     rc = read_exporters(agent);
     if (rc < 0) goto fail;
 
+    read_extras(agent);
     rc = make_state(agent, why);
     if (rc < 0) goto fail;
 

@@ -3,6 +3,7 @@
 #include "agent/feed/feed.h"
 #include "agent/ring.h"
 #include "common/cluster/allow.h"
+#include "common/flow/extra.h"
 #include "common/flow/ip.h"
 
 #define WEIR_OPTIONS        "agent/options_sampling.def"
@@ -11,6 +12,10 @@
 
 #define WEIR_OPTIONS        "agent/options_feed.def"
 #define WEIR_OPTIONS_STRUCT agent_feed_conf
+#include "common/conf/option_rows.h"
+
+#define WEIR_OPTIONS        "agent/options_extra.def"
+#define WEIR_OPTIONS_STRUCT agent_extra_conf
 #include "common/conf/option_rows.h"
 
 #define WEIR_OPTIONS        "agent/options.def"
@@ -52,6 +57,23 @@ static bool has_pushed_feed(const struct agent_conf *conf)
     return i < conf->feeds_count;
 }
 
+static int check_extra(const struct agent_conf *conf, size_t index, struct weir_why *why)
+{
+    const struct agent_extra_conf *extra = &conf->extra[index];
+    if (!weir_extra_name_is_valid(weir_view_text(extra->name)))
+        return weir_why_set(why, WEIR_EPARAM, "extra: name: \"%s\" is not 1 to %d lower-case letters, digits and '_'",
+                            extra->name, WEIR_EXTRA_NAME_BYTES - 1);
+    if (extra->id == 0) return weir_why_set(why, WEIR_EPARAM, "extra: id: \"%s\" has none, 1 to 65535", extra->name);
+    for (size_t i = 0; i < index; i++) {
+        if (strcmp(conf->extra[i].name, extra->name) == 0)
+            return weir_why_set(why, WEIR_EPARAM, "extra: name: \"%s\" is there twice", extra->name);
+        if (conf->extra[i].pen == extra->pen && conf->extra[i].id == extra->id)
+            return weir_why_set(why, WEIR_EPARAM, "extra: id: \"%s\" and \"%s\" are the same element",
+                                conf->extra[i].name, extra->name);
+    }
+    return 0;
+}
+
 int agent_conf_check(const void *conf_of_program, struct weir_why *why)
 {
     const struct agent_conf *conf = conf_of_program;
@@ -69,6 +91,10 @@ int agent_conf_check(const void *conf_of_program, struct weir_why *why)
     }
     if (conf->push_listen[0] != '\0' && !has_pushed_feed(conf))
         return weir_why_set(why, WEIR_EPARAM, "push_listen: every feed has a path: nothing could be posted");
+    for (size_t i = 0; i < conf->extra_count; i++) {
+        int rc = check_extra(conf, i, why);
+        if (rc < 0) return rc;
+    }
     for (size_t i = 0; i < conf->exporters_count; i++) {
         int rc = check_prefix("exporters", conf->exporters[i], why);
         if (rc < 0) return rc;

@@ -18,6 +18,13 @@ struct agent_feed_conf {
 
 extern const struct weir_schema agent_feed_conf_schema;
 
+struct agent_extra_conf {
+#define WEIR_OPTIONS "agent/options_extra.def"
+#include "common/conf/option_fields.h"
+};
+
+extern const struct weir_schema agent_extra_conf_schema;
+
 struct agent_conf {
 #define WEIR_OPTIONS "agent/options.def"
 #include "common/conf/option_fields.h"

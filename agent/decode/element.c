@@ -1,6 +1,7 @@
 #include "agent/decode/element.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static const struct agent_element elements[] = {
 #define COLUMN(n, text, data_type, into, kind, rank) \
@@ -30,4 +31,31 @@ const struct agent_element *agent_elements(size_t *count)
 {
     *count = ELEMENTS;
     return elements;
+}
+
+enum weir_extra_type agent_element_extra_type(uint32_t enterprise, uint16_t number)
+{
+    static const struct {
+        const char *name; /* what IANA's types begin with: sizes do not matter (RFC 7011 6.2) */
+        enum weir_extra_type type;
+    } types[] = {
+        {"unsigned", WEIR_EXTRA_UNSIGNED},
+        {"signed", WEIR_EXTRA_SIGNED},
+        {"float", WEIR_EXTRA_FLOAT},
+        {"boolean", WEIR_EXTRA_BOOLEAN},
+        {"ipv4Address", WEIR_EXTRA_ADDRESS},
+        {"ipv6Address", WEIR_EXTRA_ADDRESS},
+        {"macAddress", WEIR_EXTRA_MAC},
+        {"string", WEIR_EXTRA_STRING},
+        {"dateTimeSeconds", WEIR_EXTRA_SECONDS},
+        {"dateTimeMilliseconds", WEIR_EXTRA_MILLISECONDS},
+        {"dateTimeMicroseconds", WEIR_EXTRA_NTP},
+        {"dateTimeNanoseconds", WEIR_EXTRA_NTP},
+    };
+    const struct agent_element *element = enterprise == 0 ? agent_element_of(number) : NULL;
+    if (element == NULL) return WEIR_EXTRA_OCTETS;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (strncmp(element->type, types[i].name, strlen(types[i].name)) == 0) return types[i].type;
+    }
+    return WEIR_EXTRA_OCTETS;
 }

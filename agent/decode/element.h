@@ -2,6 +2,7 @@
 #ifndef WEIR_AGENT_DECODE_ELEMENT_H
 #define WEIR_AGENT_DECODE_ELEMENT_H
 
+#include "common/flow/extra.h"
 #include "common/flow/flow.h"
 
 enum agent_element_use {
@@ -25,5 +26,8 @@ const struct agent_element *agent_element_of(uint16_t number);
 
 /** All of them, in the order of their numbers. */
 const struct agent_element *agent_elements(size_t *count);
+
+/** How values of the element are read where nobody said it: as IANA's registry says, else octets. */
+enum weir_extra_type agent_element_extra_type(uint32_t enterprise, uint16_t number);
 
 #endif

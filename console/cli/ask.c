@@ -219,14 +219,53 @@ enum cli_exit cli_ask_query(const struct cli_args *args, struct cli_ask *ask)
     return status;
 }
 
-/** Put the rows of @page behind those of *all, which begins as the first page. */
+static bool has_column(const json_t *columns, const char *name)
+{
+    size_t i;
+    json_t *column;
+    json_array_foreach(columns, i, column)
+    {
+        if (strcmp(cli_text_of(column, "name"), name) == 0) return true;
+    }
+    return false;
+}
+
+/** Put the rows of @page behind those of *all, which begins as the first page; extra columns may be new. */
 static void collect(json_t **all, json_t *page)
 {
     if (*all == NULL) {
         *all = json_incref(page);
-    } else {
-        json_array_extend(json_object_get(*all, "rows"), json_object_get(page, "rows"));
+        return;
     }
+    json_array_extend(json_object_get(*all, "rows"), json_object_get(page, "rows"));
+    json_t *columns = json_object_get(*all, "columns");
+    size_t i;
+    json_t *column;
+    json_array_foreach(json_object_get(page, "columns"), i, column)
+    {
+        if (!has_column(columns, cli_text_of(column, "name"))) json_array_append(columns, column);
+    }
+}
+
+/** Rows that are printed page by page keep the columns of the first one; what they cannot show is said, once. */
+static void keep_columns(json_t **first, json_t **said, json_t *page)
+{
+    json_t *columns = json_object_get(page, "columns");
+    if (*first == NULL) {
+        *first = json_copy(columns);
+        *said = json_copy(columns);
+    }
+    size_t i;
+    json_t *column;
+    json_array_foreach(columns, i, column)
+    {
+        const char *name = cli_text_of(column, "name");
+        if (has_column(*said, name)) continue;
+        json_array_append(*said, column);
+        fflush(stdout);
+        fprintf(stderr, "weir: %s is not in the rows that came first, and left out: name it with --fields\n", name);
+    }
+    json_object_set(page, "columns", *first);
 }
 
 /** What the first page says holds for all of them, unless a later one is partial; their times add up. */
@@ -251,12 +290,15 @@ enum cli_exit cli_ask_pages(const struct cli_args *args, struct cli_ask *ask, in
     enum cli_exit status = CLI_OK;
     json_t *all = NULL;
     json_t *meta = NULL;
+    json_t *first_columns = NULL;
+    json_t *said_columns = NULL;
     for (int64_t printed = 0; status == CLI_OK;) {
         int64_t wanted = limit - printed < PAGE_MOST ? limit - printed : PAGE_MOST;
         json_object_set_new(ask->body, "limit", json_integer(wanted));
         json_t *page = NULL;
         status = cli_api(args, "/api/v1/query", ask->body, weir_buf_cstr(&ask->filter), &page);
         if (status != CLI_OK) break;
+        if (streams && ask->output.format != CLI_NDJSON) keep_columns(&first_columns, &said_columns, page);
         if (streams) status = print_rows(&ask->output, page);
         if (!streams) collect(&all, page);
         ask->output.headless = true;
@@ -276,5 +318,7 @@ enum cli_exit cli_ask_pages(const struct cli_args *args, struct cli_ask *ask, in
     }
     json_decref(all);
     json_decref(meta);
+    json_decref(first_columns);
+    json_decref(said_columns);
     return status;
 }

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { COLUMNS_MOST = 64, SHARE_CELLS = 10 };
+enum { COLUMNS_MOST = 96, SHARE_CELLS = 10 };
 
 /** A column that is shown. Borrows from the answer. */
 struct column {
@@ -191,6 +191,17 @@ static int choose_columns(const char *fields, const json_t *columns, struct colu
         at += size + (at[size] == ',');
     }
     return 0;
+}
+
+/** Columns that an operator named are shown beside those that tables show: somebody wants to see them. */
+static void add_extras(const json_t *columns, struct column chosen[COLUMNS_MOST], size_t *count)
+{
+    size_t i;
+    json_t *column;
+    json_array_foreach(columns, i, column)
+    {
+        if (cli_is_extra(cli_text_of(column, "name")) && *count < COLUMNS_MOST) chosen[(*count)++] = column_of(column);
+    }
 }
 
 /** A value as a machine reads it: CSV and TSV. */
@@ -394,6 +405,7 @@ int cli_output_rows(const struct cli_output *output, const json_t *answer, struc
     const char *fields = nobody_chose && output->format == CLI_TABLE ? output->narrow : output->fields;
     int rc = choose_columns(fields, json_object_get(answer, "columns"), columns, &count, nobody_chose, why);
     if (rc < 0) return rc;
+    if (nobody_chose && fields != NULL) add_extras(json_object_get(answer, "columns"), columns, &count);
 
     switch (output->format) {
     case CLI_TABLE:

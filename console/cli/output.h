@@ -51,6 +51,12 @@ void cli_sparkline(const uint64_t *values, size_t count, struct weir_buf *out);
 /** Cells that UTF-8 text takes on a terminal: one per code point. */
 size_t cli_width(const char *text);
 
+/** Is it an extra column, which an operator named? Only rows whose exporter sent it have it. */
+static inline bool cli_is_extra(const char *column)
+{
+    return strncmp(column, "extra.", strlen("extra.")) == 0;
+}
+
 /** The text of a member of a JSON object; "" when it is not there or no text. Borrowed from the object. */
 static inline const char *cli_text_of(const json_t *object, const char *key)
 {

@@ -55,6 +55,20 @@ enum cli_exit cli_top(const struct cli_args *args)
     return status;
 }
 
+/** Extra columns of the option --fields are asked for by name: so they are there even where no row has them. */
+static void ask_for_fields(struct cli_ask *ask)
+{
+    const char *fields = ask->output.fields;
+    if (fields == NULL || (strncmp(fields, "extra.", 6) != 0 && strstr(fields, ",extra.") == NULL)) return;
+    json_t *list = json_array();
+    for (const char *at = fields; *at != '\0';) {
+        size_t size = strcspn(at, ",");
+        json_array_append_new(list, json_stringn(at, size));
+        at += size + (at[size] == ',');
+    }
+    json_object_set_new(ask->body, "fields", list);
+}
+
 enum cli_exit cli_flows(const struct cli_args *args)
 {
     struct cli_ask ask;
@@ -67,6 +81,7 @@ enum cli_exit cli_flows(const struct cli_args *args)
         json_object_set_new(ask.body, "shape", json_string("flows"));
         const char *order = args->values[CLI_OPTION_order];
         if (order != NULL) json_object_set_new(ask.body, "order", json_string(order));
+        ask_for_fields(&ask);
         status = cli_ask_pages(args, &ask, limit);
     }
     cli_ask_end(&ask);

@@ -1,6 +1,9 @@
 #include "console/http/answer_json.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* ---- counts, as exported or scaled ---- */
 
@@ -127,6 +130,33 @@ static void flow_dim_json(const struct console_result *c, const struct weir_answ
     dim_json(c, dim, &values[0], json);
 }
 
+static bool wants_extra(const struct console_query *query, struct weir_view name)
+{
+    for (uint32_t i = 0; i < query->extra_count; i++) {
+        if (weir_view_equal(weir_view_text(query->extras[i]), name)) return true;
+    }
+    return query->all_extras;
+}
+
+static void extra_name(struct weir_view name, char out[sizeof CONSOLE_EXTRA + WEIR_EXTRA_NAME_BYTES])
+{
+    snprintf(out, sizeof CONSOLE_EXTRA + WEIR_EXTRA_NAME_BYTES, CONSOLE_EXTRA "%.*s", (int)name.size,
+             (const char *)name.data);
+}
+
+static void extras_json(const struct console_result *c, const struct weir_answer_flow *row, struct json_writer *json)
+{
+    struct weir_cursor extras = weir_cursor_of(row->extras);
+    struct weir_extra_value value;
+    while (weir_extra_next(&extras, &value) > 0) {
+        char name[sizeof CONSOLE_EXTRA + WEIR_EXTRA_NAME_BYTES];
+        if (!wants_extra(c->query, value.name)) continue;
+        extra_name(value.name, name);
+        jsonw_key(json, name);
+        weir_extra_json(&value, json);
+    }
+}
+
 static void flow_json(const struct console_result *c, size_t index, struct json_writer *json)
 {
     const struct weir_answer_flow *row = &c->answer->flows[index];
@@ -153,6 +183,7 @@ static void flow_json(const struct console_result *c, size_t index, struct json_
         default: jsonw_u64(json, packets == 0 ? 0 : bytes / packets); break;
         }
     }
+    extras_json(c, row, json);
     jsonw_end_object(json);
 }
 
@@ -324,6 +355,55 @@ static void count_columns_json(const struct console_result *c, struct json_write
     if (wants(c, CONSOLE_METRIC_SHARE)) column_json(json, "share", "number", NULL);
 }
 
+/** An extra column that is or may be in the rows. */
+struct extra_column {
+    struct weir_view name;
+    const char *type;
+};
+
+/** Add the column, or say of a known one what its type is. */
+static void note_extra(struct extra_column columns[CONSOLE_EXTRAS_MOST], uint32_t *count, struct weir_view name,
+                       const char *type)
+{
+    uint32_t i = 0;
+    while (i < *count && !weir_view_equal(columns[i].name, name))
+        i++;
+    if (i == CONSOLE_EXTRAS_MOST) return;
+    if (i == *count) columns[(*count)++] = (struct extra_column){.name = name};
+    if (columns[i].type == NULL) columns[i].type = type;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct weir_view left = ((const struct extra_column *)a)->name;
+    const struct weir_view right = ((const struct extra_column *)b)->name;
+    int order = memcmp(left.data, right.data, left.size < right.size ? left.size : right.size);
+    return order != 0 ? order : (left.size > right.size) - (left.size < right.size);
+}
+
+/** The extra columns that were asked for; when nobody chose, those that the rows have, by name. */
+static void extra_columns_json(const struct console_result *c, struct json_writer *json)
+{
+    struct extra_column columns[CONSOLE_EXTRAS_MOST];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < c->query->extra_count; i++)
+        note_extra(columns, &count, weir_view_text(c->query->extras[i]), NULL);
+    for (size_t i = 0; i < c->answer->flow_count; i++) {
+        struct weir_cursor extras = weir_cursor_of(c->answer->flows[i].extras);
+        struct weir_extra_value value;
+        while (weir_extra_next(&extras, &value) > 0) {
+            if (wants_extra(c->query, value.name))
+                note_extra(columns, &count, value.name, weir_extra_type_name(value.type));
+        }
+    }
+    if (c->query->all_extras) qsort(columns, count, sizeof *columns, by_name);
+    for (uint32_t i = 0; i < count; i++) {
+        char name[sizeof CONSOLE_EXTRA + WEIR_EXTRA_NAME_BYTES];
+        extra_name(columns[i].name, name);
+        column_json(json, name, columns[i].type == NULL ? "text" : columns[i].type, NULL);
+    }
+}
+
 static void field_columns_json(const struct console_result *c, struct json_writer *json)
 {
     for (uint32_t i = 0; i < c->query->field_count; i++) {
@@ -341,6 +421,7 @@ static void field_columns_json(const struct console_result *c, struct json_write
             column_json(json, name, "integer", unit[field]);
         }
     }
+    extra_columns_json(c, json);
 }
 
 struct column {

@@ -311,9 +311,24 @@ const char *console_field_name(uint8_t field)
     return "unknown";
 }
 
+static bool take_extra(const struct reading *reading, const char *key, const char *name)
+{
+    struct console_query *query = reading->query;
+    if (!weir_extra_name_is_valid(weir_view_text(name)))
+        return fail(reading, key, "behind extra. there are 1 to 31 lower-case letters, digits and '_'");
+    for (uint32_t i = 0; i < query->extra_count; i++) {
+        if (strcmp(query->extras[i], name) == 0) return true;
+    }
+    if (query->extra_count == CONSOLE_EXTRAS_MOST) return fail(reading, key, "too many extra columns");
+    memcpy(query->extras[query->extra_count++], name, strlen(name) + 1);
+    return true;
+}
+
 static bool take_field(const struct reading *reading, const char *key, const char *text)
 {
     struct console_query *query = reading->query;
+    if (strncmp(text, CONSOLE_EXTRA, strlen(CONSOLE_EXTRA)) == 0)
+        return take_extra(reading, key, text + strlen(CONSOLE_EXTRA));
     int field = -1;
     for (size_t i = 0; i < sizeof own_fields / sizeof *own_fields && field < 0; i++) {
         if (strcasecmp(own_fields[i].name, text) == 0) field = own_fields[i].field;
@@ -337,7 +352,8 @@ static bool read_fields(const struct reading *reading)
                                         "dst_ip",  "src_port", "dst_port",    "proto",   "tcp_flags", "packets",
                                         "bytes",   "if_in",    "if_out",      "sampling"};
     if (!each_text(reading, "fields", take_field)) return false;
-    if (reading->query->field_count > 0) return true;
+    if (reading->query->field_count + reading->query->extra_count > 0) return true;
+    reading->query->all_extras = true;
     for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
         take_field(reading, "fields", usual[i]);
     return true;

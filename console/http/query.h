@@ -5,6 +5,7 @@
 #ifndef WEIR_CONSOLE_HTTP_QUERY_H
 #define WEIR_CONSOLE_HTTP_QUERY_H
 
+#include "common/flow/extra.h"
 #include "common/flow/question.h"
 #include "console/http/problem.h"
 #include "console/token/token.h"
@@ -33,7 +34,10 @@ enum {
     CONSOLE_FIELD_DIM
 };
 
-enum { CONSOLE_FIELDS_MOST = 48 };
+enum { CONSOLE_FIELDS_MOST = 48, CONSOLE_EXTRAS_MOST = 32 };
+
+/** What extra columns are called in answers begins with this. */
+#define CONSOLE_EXTRA "extra."
 
 struct console_query {
     struct weir_question question;
@@ -41,6 +45,9 @@ struct console_query {
     uint32_t metrics; /* of enum console_metric */
     uint32_t field_count;
     uint8_t fields[CONSOLE_FIELDS_MOST];
+    uint32_t extra_count; /* extra columns of flows (common/flow/extra.h) that were asked for by name */
+    char extras[CONSOLE_EXTRAS_MOST][WEIR_EXTRA_NAME_BYTES];
+    bool all_extras;    /* nobody chose */
     bool plain;         /* counts as exported */
     bool partial_fails; /* rather no answer than one that is not whole */
 };

@@ -20,6 +20,9 @@ void datagrams_decode(struct weir_view script, struct weir_view version)
         conf.most_data_sources_each = 2;
     }
     if ((script.data[0] & 2) != 0) conf.tunnels = AGENT_TUNNELS_INNER;
+    static const struct weir_extra named[] = {{"name", 0, 82, WEIR_EXTRA_STRING},
+                                              {"vendor", 9, 100, WEIR_EXTRA_OCTETS}};
+    if ((script.data[0] & 4) != 0) conf.extras = (struct agent_extras){named, sizeof named / sizeof *named};
     struct input input;
     input_init(&input, &conf);
 
