@@ -32,13 +32,12 @@ static bool is_name(const char *name, struct weir_view word)
     for (size_t i = 0; i < word.size; i++) {
         uint8_t c = word.data[i];
         if (c >= 'A' && c <= 'Z') c = (uint8_t)(c - 'A' + 'a');
-        if (c != (uint8_t)name[i] && !(c == '_' && name[i] == '-')) return false;
+        if (c != (uint8_t)name[i] && !(c == '_' && (name[i] == '-' || name[i] == '.'))) return false;
     }
     return true;
 }
 
-/** The number of a field, -1 of one that is known and not used, or WEIR_ENOTFOUND. */
-static int find(const struct feed_names *names, struct weir_view word)
+int feed_columns_find(const struct feed_names *names, struct weir_view word)
 {
     if (word.size > 3 && memcmp(word.data, "${", 2) == 0 && word.data[word.size - 1] == '}')
         word = weir_view_of(word.data + 2, word.size - 3);
@@ -54,7 +53,7 @@ static int find(const struct feed_names *names, struct weir_view word)
 bool feed_columns_is_header(const struct feed_names *names, struct weir_view line, char separator)
 {
     struct weir_view word;
-    return feed_columns_next(&line, separator, &word) && find(names, word) != WEIR_ENOTFOUND;
+    return feed_columns_next(&line, separator, &word) && feed_columns_find(names, word) != WEIR_ENOTFOUND;
 }
 
 int feed_columns_take(struct feed_columns *columns, const struct feed_names *names, struct weir_view line,
@@ -65,7 +64,7 @@ int feed_columns_take(struct feed_columns *columns, const struct feed_names *nam
     *unknown = weir_view_of(NULL, 0);
     while (feed_columns_next(&line, separator, &word)) {
         if (fresh.count == FEED_COLUMNS_MOST) return WEIR_ELIMIT;
-        int field = find(names, word);
+        int field = feed_columns_find(names, word);
         if (field == WEIR_ENOTFOUND && unknown->data == NULL) *unknown = word;
         fresh.field[fresh.count++] = (int8_t)(field == WEIR_ENOTFOUND ? -1 : field);
     }

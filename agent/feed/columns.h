@@ -26,7 +26,13 @@ struct feed_values {
 };
 
 /**
- * Take the names in @line for the columns. "${name}", "name" and '_' for '-' are all the same.
+ * The number of a field, -1 of one that is known and not used, or WEIR_ENOTFOUND. "${name}", "name", '_' for '-' and,
+ * as programs that hand on Zeek's JSON have it, for '.' are all the same.
+ */
+int feed_columns_find(const struct feed_names *names, struct weir_view word);
+
+/**
+ * Take the names in @line for the columns.
  * WEIR_EFORMAT: a name is not known, which goes to *unknown, or there is none; WEIR_ELIMIT: too many.
  */
 int feed_columns_take(struct feed_columns *columns, const struct feed_names *names, struct weir_view line,

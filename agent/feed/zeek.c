@@ -245,6 +245,14 @@ int feed_zeek_line(struct feed_parser *parser, struct weir_view line, const stru
 
 /* ---- as JSON ---- */
 
+/** A stream may hold several logs: "_path" (of Zeek) or "@stream" (of those who hand it on) says which one this is. */
+static bool is_of_another_log(const json_t *root)
+{
+    struct weir_view path = feed_json_member(root, "_path");
+    struct weir_view stream = feed_json_member(root, "@stream");
+    return (path.size > 0 && !feed_text_is(path, "conn")) || (stream.size > 0 && !feed_text_is(stream, "conn"));
+}
+
 int feed_zeek_object(struct feed_parser *parser, struct weir_view text, const struct feed_out *out)
 {
     struct feed_values values = {0};
@@ -252,10 +260,14 @@ int feed_zeek_object(struct feed_parser *parser, struct weir_view text, const st
     json_t *root;
     int rc = feed_json_load(parser, text, &root);
     if (rc < 0) return rc;
-    for (size_t i = 0; i < FIELDS; i++)
-        values.at[i] = feed_json_text(json_object_get(root, used[i]), scratch[i]);
-    const char *path = json_string_value(json_object_get(root, "_path"));
-    if (path != NULL && strcmp(path, "conn") != 0)
+    const char *key;
+    json_t *value;
+    json_object_foreach(root, key, value)
+    {
+        int field = feed_columns_find(&feed_zeek_names, weir_view_text(key));
+        if (field >= 0) values.at[field] = feed_json_text(value, scratch[field]);
+    }
+    if (is_of_another_log(root))
         out->told(out->ctx, origin_of(parser), FEED_TOLD_NO_FLOW);
     else
         rc = take(parser, &values, out);

@@ -23,6 +23,7 @@ ROOT = HERE.parents[1]
 CORPUS = pathlib.Path(os.environ.get("WEIR_CORPUS", ROOT.parent / "shared" / "corpus")) / "exports"
 PROGRAM = pathlib.Path(os.environ.get("WEIR_BIN", ROOT / "build/dev/bin")) / "weir-decode-pcap"
 PAGE = ROOT / "docs/CONFORMANCE.md"
+LOGS_TITLE = "\n## Flow logs\n"
 PROTOCOLS = {"v1": "NetFlow v1", "v5": "NetFlow v5", "v9": "NetFlow v9", "ipfix": "IPFIX", "sflow5": "sFlow v5"}
 
 
@@ -101,10 +102,10 @@ class Known:
             self.exceptions[key] = (int(count), reason)
 
 
-def known_cases():
-    rows = [line.split("\t") for line in (HERE / "CASES").read_text().splitlines() if line and not line.startswith("#")]
+def known_cases(table="CASES"):
+    rows = [line.split("\t") for line in (HERE / table).read_text().splitlines() if line and not line.startswith("#")]
     names = [row[0] for row in rows]
-    assert len(names) == len(set(names)), "CASES has a case twice"
+    assert len(names) == len(set(names)), f"{table} has a case twice"
     return {row[0]: Known(row) for row in rows}
 
 
@@ -244,20 +245,24 @@ class Outcome:
         }
 
     def wrong(self, known):
-        """What CASES does not say, or says and is no more."""
-        if known is None:
-            yield "is not in CASES"
-            known = Known([self.case.name, "-"])
-        if self.refused_text() != known.refused:
-            yield f"refused {self.refused_text() or '-'}, CASES says {known.refused or '-'}"
+        yield from wrong(self, known, "CASES")
         yield from self.unbalanced
-        found = self.differences()
-        for what, (count, first) in found.items():
-            expected = known.exceptions.get(what, (0, ""))[0]
-            if count != expected:
-                yield f"{what}={count}, CASES says {expected}; first: {first}"
-        for what in known.exceptions.keys() - found.keys():
-            yield f"agrees in {what} now: take the exception out of CASES"
+
+
+def wrong(outcome, known, table):
+    """What the table does not say, or says and is no more."""
+    if known is None:
+        yield f"is not in {table}"
+        known = Known([outcome.case.name, "-"])
+    if outcome.refused_text() != known.refused:
+        yield f"refused {outcome.refused_text() or '-'}, {table} says {known.refused or '-'}"
+    found = outcome.differences()
+    for what, (count, first) in found.items():
+        expected = known.exceptions.get(what, (0, ""))[0]
+        if count != expected:
+            yield f"{what}={count}, {table} says {expected}; first: {first}"
+    for what in known.exceptions.keys() - found.keys():
+        yield f"agrees in {what} now: take the exception out of {table}"
 
 
 def line_for_cases(outcome, known):
@@ -343,17 +348,29 @@ def page(outcomes, known):
     return "\n".join(lines) + "\n"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parts_of_page():
+    """What the page says of captures, and of flow logs (logs.py)."""
+    captures, title, logs = PAGE.read_text().partition(LOGS_TITLE)
+    return captures, title + logs
+
+
+def write(outcomes, known):
+    _, logs = parts_of_page()
+    PAGE.write_text(page(outcomes, known) + logs)
+
+
+def run(cases, outcome_of, known, write_page, words_are):
+    """Compare the cases and do what the words of the command line say. Returns how to exit."""
+    parser = argparse.ArgumentParser(description=words_are, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", action="store_true")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("only", nargs="?", default="", help="cases whose name holds this")
     words = parser.parse_args()
-    known, bad, outcomes = known_cases(), 0, []
-    for case in all_cases():
+    bad, outcomes = 0, []
+    for case in cases:
         if words.only not in case.name:
             continue
-        outcome = Outcome(case)
+        outcome = outcome_of(case)
         if words.cases:
             print(line_for_cases(outcome, known.get(case.name)))
             continue
@@ -361,10 +378,10 @@ def main():
             print(f"{case.name}: {text}")
             bad = 1
         outcomes.append(outcome)
-    if words.write and not bad and CORPUS.exists():
-        PAGE.write_text(page(outcomes, known))
+    if words.write and not words.only and not bad and CORPUS.exists():
+        write_page(outcomes, known)
     return bad
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(all_cases(), Outcome, known_cases(), write, __doc__))

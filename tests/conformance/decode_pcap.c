@@ -6,6 +6,7 @@
  */
 #include "agent/decode/decode.h"
 #include "console/cli/pcap.h"
+#include "tests/conformance/print_flow.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,40 +17,14 @@ struct shown {
     const char *comma;
 };
 
-static uint64_t number_of(const struct weir_flow *flow, const struct weir_field_info *info)
-{
-    const uint8_t *at = (const uint8_t *)flow + info->at;
-    uint64_t number = 0;
-    for (int i = info->width - 1; i >= 0; i--) /* little-endian, like the machines that we test on */
-        number = number << 8 | at[i];
-    return number;
-}
-
-static void print_flow(const struct weir_flow *flow)
-{
-    const char *comma = "";
-    for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
-        const struct weir_field_info *info = &weir_fields[f];
-        printf("%s\"%s\":", comma, info->name);
-        if (info->is_ip) {
-            char text[WEIR_IP_TEXT];
-            printf("\"%s\"", weir_ip_format((const struct weir_ip *)((const uint8_t *)flow + info->at), text));
-        } else {
-            printf("%" PRId64, (int64_t)number_of(flow, info));
-        }
-        comma = ",";
-    }
-}
-
 static int show(void *ctx, struct weir_batch **batch_p)
 {
     struct shown *shown = ctx;
     for (uint32_t i = 0; i < (*batch_p)->count; i++) {
         struct weir_flow flow;
         weir_batch_get(*batch_p, i, &flow);
-        printf("%s{", shown->comma);
+        printf("%s", shown->comma);
         print_flow(&flow);
-        printf("}");
         shown->comma = ",";
     }
     agent_pool_give(shown->pool, batch_p);

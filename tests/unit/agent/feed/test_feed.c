@@ -522,6 +522,23 @@ static void zeek_json_has_the_same_fields(void **state)
     assert_int_equal(got.flows[1].bytes, 118);
 }
 
+static void zeek_json_that_was_handed_on_has_underscores_for_dots(void **state)
+{
+    (void)state;
+    struct got got =
+        parse(FEED_ZEEK, NULL,
+              "{\"@stream\":\"conn\",\"ts\":1588205199.82437,\"id_orig_h\":\"10.0.1.6\",\"id_orig_p\":54243,"
+              "\"id_resp_h\":\"10.0.0.4\",\"id_resp_p\":53,\"proto\":\"udp\",\"orig_pkts\":1,"
+              "\"orig_ip_bytes\":67}\n"
+              "{\"@stream\":\"dns\",\"ts\":1588205199.9,\"id_orig_h\":\"10.0.1.6\",\"id_resp_h\":\"10.0.0.4\"}\n");
+    assert_int_equal(got.bad, 0);
+    assert_int_equal(got.told[FEED_TOLD_NO_FLOW], 1);
+    assert_int_equal(got.count, 1);
+    assert_int_equal(got.flows[0].start_ms, 1588205199824);
+    assert_int_equal(got.flows[0].src_port, 54243);
+    assert_int_equal(got.flows[0].dst_port, 53);
+}
+
 static void rows_of_another_zeek_log_are_bad(void **state)
 {
     (void)state;
@@ -553,6 +570,7 @@ int main(void)
         cmocka_unit_test(a_zeek_connection_is_a_flow_for_each_direction),
         cmocka_unit_test(zeek_icmp_has_its_type_in_the_ports),
         cmocka_unit_test(zeek_json_has_the_same_fields),
+        cmocka_unit_test(zeek_json_that_was_handed_on_has_underscores_for_dots),
         cmocka_unit_test(rows_of_another_zeek_log_are_bad),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
