@@ -192,7 +192,6 @@ static int add_source_row(struct agg_scan *scan, void *ctx, struct weir_view key
     int rc = decode_source(key_bytes, value, &key, &row);
     if (rc < 0) return rc;
     scan->scanned++;
-    if (key.reason != WEIR_DROP_NONE) return 0;
     read_source(&key, scan->answer, &adding->row);
     return add_row(scan, adding, agg_scan_step(scan->question, key.window * adding->width_ms), &row.counts);
 }

@@ -152,6 +152,27 @@ static void a_datagram_that_is_refused_after_its_source_was_read_is_an_example(v
     assert_memory_equal(drop->head, datagram.data, datagram.size);
 }
 
+static void a_set_that_waited_and_is_refused_is_not_blamed_on_the_next_datagram(void **state)
+{
+    (void)state;
+    message_ipfix(&m, 1700000000, 0, 7);
+    message_set(&m, 256);
+    message_u32(&m, 1);
+    message_u32(&m, 0xfe000000); /* an interface name of 254 bytes, of which three came */
+    assert_int_equal(input_take(&input, message_end(&m), 1000), AGENT_REFUSAL_NONE);
+    message_ipfix(&m, 1700000000, 0, 7);
+    message_template(&m, 256, (const uint16_t[]){1, 4, 82, 0xffff}, 2);
+    assert_int_equal(input_take(&input, message_end(&m), 1001), AGENT_REFUSAL_NONE);
+    assert_int_equal(input_take(&input, weir_view_of("\0\x0a", 2), 1002), AGENT_REFUSAL_short);
+    assert_false(agent_decoder_refused_known(input.decoder));
+    agent_decoder_forget(input.decoder);
+    assert_int_equal(input.loss.undecodable, 1);
+    const struct weir_drop *drop = drop_of(WEIR_DROP_record);
+    assert_non_null(drop);
+    assert_int_equal(drop->count, 1);
+    assert_int_equal(drop->bytes, 8);
+}
+
 static void records_of_no_length_are_refused_and_never_loop(void **state)
 {
     (void)state;
@@ -201,6 +222,7 @@ int main(void)
         TEST(data_of_a_withdrawn_template_is_skipped_and_counted_until_it_is_sent_again),
         TEST(what_is_lost_for_want_of_a_template_says_so_with_the_set_as_example),
         TEST(a_datagram_that_is_refused_after_its_source_was_read_is_an_example),
+        TEST(a_set_that_waited_and_is_refused_is_not_blamed_on_the_next_datagram),
         TEST(records_of_no_length_are_refused_and_never_loop),
         TEST(a_template_that_is_not_repeated_expires_but_not_by_silence),
     };
