@@ -505,6 +505,7 @@ int weir_body_decode(struct weir_view body, uint32_t count, uint64_t wanted, str
         bool is_extra = field.number == BODY_EXTRAS && (wanted & WEIR_COLUMNS_EXTRA) != 0;
         if (field.number != BODY_COLUMNS && field.number != BODY_DROPS && !is_extra) continue;
         if (field.bytes.data == NULL) return WEIR_EFORMAT; /* a number where a message should be */
+        if (field.number != BODY_DROPS && count == 0) return WEIR_EFORMAT;
         if (field.number == BODY_DROPS) {
             rc = decode_drop(field.bytes, &out->drops);
         } else {

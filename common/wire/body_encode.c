@@ -817,7 +817,7 @@ size_t weir_body_encode(struct weir_body_scratch *scratch, const struct weir_bat
     for (uint32_t i = 0; i < batch->drops.count; i++)
         at = put_drop(at, &batch->drops.at[i]);
     for (int i = 0; batch->extras != NULL && i < WEIR_EXTRAS_MOST; i++) {
-        if (is_sound(&batch->extras[i], batch->count)) at = put_extra(at, &batch->extras[i]);
+        if (batch->count > 0 && is_sound(&batch->extras[i], batch->count)) at = put_extra(at, &batch->extras[i]);
     }
     return (size_t)(at - out);
 }

@@ -318,6 +318,19 @@ static void drops_that_break_the_format_are_refused(void **state)
     }
 }
 
+static void a_column_without_rows_is_refused(void **state)
+{
+    (void)state;
+    struct weir_batch *batch = NULL;
+    const uint8_t column[] = {0x12, 0x06, 0x08, 0x01, 0x18, 0x04, 0x20, 0x05}; /* 4 bits wide, and no bits */
+    assert_int_equal(weir_batch_create(1, &batch), 0);
+    struct encoded e = encode(WEIR_CODEC_NONE, batch);
+    weir_buf_append(&e.body, column, sizeof column);
+    e.header.raw_bytes = sizeof column;
+    assert_int_equal(decode(&e, WEIR_COLUMNS_ALL), WEIR_EFORMAT);
+    forget(&e);
+}
+
 static void an_unknown_column_is_stepped_over(void **state)
 {
     (void)state;
@@ -752,6 +765,7 @@ int main(void)
         cmocka_unit_test(a_batch_of_losses_only_has_an_empty_body),
         cmocka_unit_test(drops_come_back_with_flows_and_without_them),
         cmocka_unit_test(drops_that_break_the_format_are_refused),
+        cmocka_unit_test(a_column_without_rows_is_refused),
         cmocka_unit_test(an_unknown_column_is_stepped_over),
         cmocka_unit_test(bodies_that_break_the_format_are_refused),
         cmocka_unit_test(each_kind_of_column_takes_as_few_bits_as_its_values_need),
