@@ -84,7 +84,7 @@ def test_a_full_spool_drops_by_its_policy_counts_what_it_drops_and_goes_on(tmp_p
     with River(tmp_path, aggregators=1, options={"agent": small}) as river:
         agent = river.agent1
         river.broker1.kill()
-        sent = river.generate(200_000, rate=50_000)
+        sent = river.generate(600_000, rate=100_000)
         river.spooled()
         agent.logged("spool.full")
         lost = agent.counter("weir_agent_flows_lost_total", reason="spool_full")
