@@ -9,6 +9,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <netdb.h>
+#include <netinet/udp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -226,6 +227,32 @@ static void emit(struct output *out, uint32_t exporter, int64_t now_ms, struct p
     }
 }
 
+/** As emit, but in one piece that the kernel cuts up (UDP_SEGMENT), where all datagrams but the last have one size. */
+static void emit_whole(struct output *out, uint32_t exporter, int64_t now_ms, struct packet *packets, unsigned count)
+{
+    union {
+        struct cmsghdr header;
+        uint8_t bytes[CMSG_SPACE(sizeof(uint16_t))];
+    } control = {0};
+    struct iovec parts[BURST];
+    bool even = count > 1;
+    for (unsigned i = 0; i < count; i++) {
+        parts[i] = (struct iovec){packets[i].bytes, packets[i].size};
+        even = even && (packets[i].size == packets[0].size || (i + 1 == count && packets[i].size < packets[0].size));
+    }
+    struct msghdr message = {.msg_name = &out->to,
+                             .msg_namelen = out->to_bytes,
+                             .msg_iov = parts,
+                             .msg_iovlen = count,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control.bytes};
+    uint16_t size = (uint16_t)packets[0].size;
+    control.header =
+        (struct cmsghdr){.cmsg_level = SOL_UDP, .cmsg_type = UDP_SEGMENT, .cmsg_len = CMSG_LEN(sizeof size)};
+    memcpy(CMSG_DATA(&control.header), &size, sizeof size);
+    if (!even || sendmsg(out->sockets[exporter], &message, 0) < 0) emit(out, exporter, now_ms, packets, count);
+}
+
 /** Flows that should have left by now, of @all. */
 static uint64_t due(const struct options *o, int64_t began_us, uint64_t all)
 {
@@ -317,7 +344,7 @@ static void run_repeatedly(const struct options *o, struct gen *gen, struct outp
                 nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
             for (unsigned k = 0; round > 0 && k < turn[i].count; k++)
                 gen_again(gen, turn[i].exporter, turn[i].packets[k].bytes);
-            emit(out, turn[i].exporter, now_ms, turn[i].packets, turn[i].count);
+            emit_whole(out, turn[i].exporter, now_ms, turn[i].packets, turn[i].count);
             sent += turn[i].flows;
         }
     }
