@@ -59,7 +59,7 @@ struct feed {
     struct follow follow;
 };
 
-/** The batches of a take, in the order in which they began. */
+/** The batches of a take, in the order in which they began; without flows that of a source that was only told of. */
 struct take {
     struct weir_batch **batches;
     size_t count;
@@ -178,13 +178,13 @@ static void on_told(void *ctx, const struct feed_origin *origin, enum feed_told 
     struct agent_feeds *feeds = ctx;
     if (feeds->silent) return;
     count(feeds, counters[what], 1);
-    if (what != FEED_TOLD_SKIPPED) return;
+    if (what != FEED_TOLD_NODATA && what != FEED_TOLD_SKIPPED) return;
     const struct weir_source source = source_of(feeds, origin);
-    struct weir_batch *batch = batch_of(&feeds->take, &source);
+    struct weir_batch *batch = batch_of(&feeds->take, &source); /* it was heard, with flows or without */
     if (batch == NULL)
         feeds->take.rc = WEIR_ENOMEM;
-    else
-        batch->loss.sequence_lost++; /* travels with the source's flows of this take, if there are any */
+    else if (what == FEED_TOLD_SKIPPED)
+        batch->loss.sequence_lost++; /* WEIR_DROP_skipdata: AWS has no sequence numbers */
 }
 
 static void on_bad(void *ctx, uint64_t line, const char *reason)
@@ -369,7 +369,6 @@ static int spool_take(struct agent_feeds *feeds, uint64_t first_mark)
     uint64_t mark = first_mark;
     for (size_t i = 0; i < take->count; i++) {
         struct weir_batch *batch = take->batches[i];
-        if (batch->count == 0) continue;
         batch->protocol = feed_protocol((enum feed_format)feeds->feed->conf->format);
         batch->first_received_ms = now_ms;
         batch->last_received_ms = now_ms;
@@ -388,14 +387,6 @@ static int spool_take(struct agent_feeds *feeds, uint64_t first_mark)
         if (rc < 0) return rc;
     }
     return 0;
-}
-
-static uint64_t marks_of(const struct take *take)
-{
-    uint64_t marks = 0;
-    for (size_t i = 0; i < take->count; i++)
-        marks += take->batches[i]->count > 0;
-    return marks;
 }
 
 /** One take of the file. 1; 0 when there is nothing more now. */
@@ -419,8 +410,8 @@ static int take_some(struct agent_feeds *feeds, struct follow *follow)
     if (!again) {
         file->take_to = follow->at;
         file->take_mark = feeds->state.next_mark;
-        feeds->state.next_mark += marks_of(&feeds->take);
-        if (marks_of(&feeds->take) > 0) rc = save(feeds);
+        feeds->state.next_mark += feeds->take.count;
+        if (feeds->take.count > 0) rc = save(feeds);
     }
     if (rc == 0) rc = spool_take(feeds, file->take_mark);
     if (rc < 0) return rc;

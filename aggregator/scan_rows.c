@@ -253,10 +253,11 @@ static int add_drop(struct weir_answer *answer, const struct agg_row_key *key, e
 static int add_lost(struct weir_answer *answer, const struct agg_row_key *key, const struct agg_row *row,
                     int64_t window_ms)
 {
+    bool numbered = key->protocol != WEIR_PROTOCOL_AWS;
     const struct {
         enum weir_drop_reason reason;
         uint64_t count;
-    } lost[] = {{WEIR_DROP_sequence, row->lost.sequence},
+    } lost[] = {{numbered ? WEIR_DROP_sequence : WEIR_DROP_skipdata, row->lost.sequence},
                 {WEIR_DROP_socket_drops, row->lost.socket_drops},
                 {WEIR_DROP_spool, row->lost.spool}};
     int rc = 0;

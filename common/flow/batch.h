@@ -20,7 +20,7 @@ enum { WEIR_BATCH_MOST = 4096 };
 
 /** What was lost of a source since its batch before; travels with the batch, so it is counted exactly once. */
 struct weir_loss {
-    uint64_t sequence_lost;    /* records missing by the exporter's sequence numbers */
+    uint64_t sequence_lost;    /* records missing by the exporter's sequence numbers; AWS: intervals that it skipped */
     uint64_t template_missing; /* data sets or records that came before their template and could not wait */
     uint64_t undecodable;      /* datagrams or records refused by the decoder */
     uint64_t socket_drops;     /* datagrams dropped by our kernel, shared out to the sources of the socket */

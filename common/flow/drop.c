@@ -5,6 +5,7 @@ static const struct weir_drop_info infos[WEIR_DROP_REASON_MOST + 1] = {
 #define SETS                                         "sets"
 #define RECORDS                                      "records"
 #define FLOWS                                        "flows"
+#define INTERVALS                                    "intervals"
 #define REASON(id, number, unit, loss, text, advice) [number] = {#id, unit, text, advice, WEIR_DROP_OF_##loss},
 #include "common/flow/drop.def"
 #undef REASON

@@ -26,7 +26,7 @@ enum weir_drop_loss {
 
 struct weir_drop_info {
     const char *name; /* "set_length" */
-    const char *unit; /* what is counted: "datagrams", "sets", "records", "flows" */
+    const char *unit; /* what is counted: "datagrams", "sets", "records", "flows", "intervals" */
     const char *text; /* what happened */
     const char *advice;
     enum weir_drop_loss loss;

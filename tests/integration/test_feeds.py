@@ -159,6 +159,33 @@ def test_a_bad_line_is_named_and_the_rest_is_taken(tmp_path):
         assert river.agent1.counter("weir_agent_feed_records_bad_total") == 1
 
 
+def test_a_source_without_flows_is_heard_and_what_aws_skipped_is_a_loss_of_its_source(tmp_path):
+    quiet, skipped, busy = "123456789012", "123456789013", "123456789014"
+    addresses = {account: f"fd57:4549:5200:1:0:{account[:4]}:{account[4:8]}:{account[8:]}" for account in (quiet, skipped, busy)}
+
+    def line(account, status):
+        return f"2 {account} eni-0a1b2c3d4e5f60718 - - - - - - - {NOW} {NOW + 60} - {status}\n"
+
+    flow = f"2 {busy} eni-0a1b2c3d4e5f60718 10.1.0.1 10.2.0.1 40000 443 6 10 840 {NOW} {NOW + 60} ACCEPT OK\n"
+    with River(tmp_path / "river", aggregators=1, options=feeds(tmp_path, a="aws")) as river:
+        text = 2 * line(quiet, "NODATA") + 2 * line(skipped, "SKIPDATA") + flow + line(busy, "SKIPDATA") + line(busy, "NODATA")
+        appear(tmp_path / "a" / "x.log", text.encode())
+        rows = wait_for(
+            lambda: f"three sources\n{river.agent1.log_tail()}",
+            lambda: len(found := river.ask("exporters", "-t", "3h")["rows"]) == 3 and {r["exporter"]: r for r in found},
+            every_s=0.5,
+        )
+        assert {a: (r["flows"], r["lost_sequence"]) for a, r in rows.items()} == {
+            addresses[quiet]: (0, 0),
+            addresses[skipped]: (0, 2),
+            addresses[busy]: (1, 1),
+        }
+        assert all(row["last_heard"] for row in rows.values())
+        why = river.ask("exporters", "why", addresses[skipped], "-t", "3h")["rows"]
+        assert [(row["reason"], row["count"], row["unit"]) for row in why] == [("skipdata", 2, "intervals")]
+        assert river.ask("top", "-t", "3h")["meta"]["lost"]["sequence"] == 3
+
+
 def test_a_file_is_taken_once_though_it_grows_moves_is_copied_and_compressed(tmp_path):
     rng, sums = random.Random(2), Sum()
     with River(tmp_path / "river", aggregators=1, options=feeds(tmp_path, k="zeek")) as river:
