@@ -151,14 +151,16 @@ static void print_elements(void)
         "# Information elements\n\n"
         "<!-- Made from agent/decode/elements.def by tools/gendocs.c: cmake --build --preset dev --target docs -->\n\n"
         "IANA's IPFIX information elements and what Weir does with each. NetFlow v9 has the same numbers. An element "
-        "that "
-        "is\n"
-        "skipped costs its value only: it is stepped over by its length, counted in\n"
-        "`weir_agent_elements_skipped_total`, and the rest of the record is read. Elements with an enterprise number "
+        "that\n"
+        "is skipped costs its value only: it is stepped over by its length, counted in\n"
+        "`weir_agent_elements_skipped_total`, and the rest of the record is read; the agent's option `extra` keeps any "
+        "of\n"
+        "them under a name (`extra.NAME`). Elements with an enterprise number are skipped alike, but for the reverse "
+        "ones\n"
+        "of RFC 5103 (29305), which are columns of a flow in the other direction. The numbers 40001 to 40005 of v9 "
         "are\n"
-        "skipped, but for the reverse ones of RFC 5103 (29305), which are columns of a flow in the other direction. "
-        "The\n"
-        "numbers 40001 to 40005 of v9 are read as 225, 226, 227, 228 and 233.\n\n"
+        "read as 225, 226, 227, 228 and 233. Of what is read as a packet the flow has what no element of its own "
+        "says.\n\n"
         "| number | name | type | becomes |\n|---|---|---|---|\n");
     size_t count = 0;
     const struct agent_element *elements = agent_elements(&count);
@@ -169,6 +171,7 @@ static void print_elements(void)
         switch (element->use) {
         case AGENT_ELEMENT_COLUMN: printf("`%s` |\n", name); break;
         case AGENT_ELEMENT_REVERSE: printf("`%s` of the other direction |\n", name); break;
+        case AGENT_ELEMENT_PACKET: printf("read as a packet |\n"); break;
         case AGENT_ELEMENT_OPTIONS: printf("read from options |\n"); break;
         default: printf("skipped |\n"); break;
         }

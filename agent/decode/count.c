@@ -7,15 +7,15 @@ const char *agent_refusal_name(enum agent_refusal refusal)
 
 const char *agent_protocol_name(enum agent_protocol protocol)
 {
-    static const char *const of[AGENT_PROTOCOL_COUNT] = {"netflow5", "netflow7", "netflow9",
-                                                         "ipfix",    "sflow5",   "unknown"};
+    static const char *const of[AGENT_PROTOCOL_COUNT] = {"netflow5", "netflow7", "netflow9", "ipfix",
+                                                         "sflow5",   "netflow1", "unknown"};
     return of[protocol];
 }
 
 enum weir_protocol agent_protocol_wire(enum agent_protocol protocol)
 {
-    static const enum weir_protocol of[AGENT_PROTOCOL_COUNT] = {WEIR_PROTOCOL_NETFLOW5, WEIR_PROTOCOL_NETFLOW7,
-                                                                WEIR_PROTOCOL_NETFLOW9, WEIR_PROTOCOL_IPFIX,
-                                                                WEIR_PROTOCOL_SFLOW5,   WEIR_PROTOCOL_UNKNOWN};
+    static const enum weir_protocol of[AGENT_PROTOCOL_COUNT] = {
+        WEIR_PROTOCOL_NETFLOW5, WEIR_PROTOCOL_NETFLOW7, WEIR_PROTOCOL_NETFLOW9, WEIR_PROTOCOL_IPFIX,
+        WEIR_PROTOCOL_SFLOW5,   WEIR_PROTOCOL_NETFLOW1, WEIR_PROTOCOL_UNKNOWN};
     return of[protocol];
 }

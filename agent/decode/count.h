@@ -35,6 +35,7 @@ enum agent_protocol {
     AGENT_PROTOCOL_netflow9,
     AGENT_PROTOCOL_ipfix,
     AGENT_PROTOCOL_sflow5,
+    AGENT_PROTOCOL_netflow1,
     AGENT_PROTOCOL_unknown,
     AGENT_PROTOCOL_COUNT
 };

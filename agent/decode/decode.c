@@ -57,6 +57,7 @@ void agent_decoder_destroy(struct agent_decoder *decoder)
 {
     if (decoder == NULL) return;
     agent_decoder_forget(decoder);
+    agent_plan_fini(&decoder->netflow1);
     agent_plan_fini(&decoder->netflow5);
     agent_plan_fini(&decoder->netflow7);
     weir_free(decoder->specs);
@@ -68,6 +69,7 @@ enum agent_protocol agent_protocol_of(struct weir_view datagram)
 {
     struct weir_cursor c = weir_cursor_of(datagram);
     switch (weir_cursor_u16(&c)) {
+    case 1: return AGENT_PROTOCOL_netflow1;
     case 5: return AGENT_PROTOCOL_netflow5;
     case 7: return AGENT_PROTOCOL_netflow7;
     case 9: return AGENT_PROTOCOL_netflow9;
@@ -82,6 +84,7 @@ static enum agent_refusal decode_as(struct agent_decoder *decoder, enum agent_pr
 {
     switch (protocol) {
     case AGENT_PROTOCOL_netflow5: return agent_netflow5_decode(decoder, exporter, datagram, received_ms, false);
+    case AGENT_PROTOCOL_netflow1: return agent_netflow1_decode(decoder, exporter, datagram, received_ms);
     case AGENT_PROTOCOL_netflow7: return agent_netflow5_decode(decoder, exporter, datagram, received_ms, true);
     case AGENT_PROTOCOL_netflow9: return agent_netflow9_decode(decoder, exporter, datagram, received_ms);
     case AGENT_PROTOCOL_ipfix: return agent_ipfix_decode(decoder, exporter, datagram, received_ms);

@@ -5,7 +5,7 @@
  * sampling, sequence numbers), bounded by agent_decoder_conf; what a bound drops is counted. Nothing is allocated per
  * datagram: only templates, exporters and domains that are new allocate.
  *
- * netflow5.c NetFlow v5 and v7; netflow9.c RFC 3954; ipfix.c RFC 7011; sflow5.c sFlow version 5 (sflow.org).
+ * netflow5.c NetFlow v1, v5 and v7; netflow9.c RFC 3954; ipfix.c RFC 7011; sflow5.c sFlow version 5 (sflow.org).
  */
 #ifndef WEIR_AGENT_DECODE_DECODE_H
 #define WEIR_AGENT_DECODE_DECODE_H

@@ -146,6 +146,7 @@ struct agent_decoder {
     struct agent_spec *specs;                       /* most_fields: the template that is being read */
     uint16_t where[AGENT_OPS][AGENT_ROWS_VARIABLE]; /* the records of variable length that are being read */
     struct weir_flow flows[AGENT_FLOWS];            /* the samples that are being read */
+    struct agent_plan netflow1;
     struct agent_plan netflow5;
     struct agent_plan netflow7;
 };
@@ -302,6 +303,15 @@ void agent_template_forget(struct agent_decoder *decoder, struct agent_template 
 /** Give all templates of @from to @to, but for those of which it has its own. */
 void agent_template_move(struct agent_decoder *decoder, struct agent_domain *from, struct agent_domain *to);
 
+/* ---- tail.c ---- */
+
+/** What the values for extra columns take in a batch. */
+size_t agent_tail_bytes(const struct agent_plan *plan, const struct agent_rows *rows);
+
+/** Run the ops from plan->tail_at on, behind all others; returns the columns written. */
+uint64_t agent_tail_run(struct agent_decoder *decoder, const struct agent_plan *plan, const struct agent_rows *rows,
+                        struct weir_batch *batch);
+
 /* ---- set.c: data sets of v9 and IPFIX ---- */
 
 /**
@@ -392,6 +402,8 @@ void agent_park_give_up(struct agent_decoder *decoder, const struct agent_domain
 
 int agent_netflow5_plans(struct agent_decoder *decoder);
 
+enum agent_refusal agent_netflow1_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
+                                         struct weir_view datagram, int64_t received_ms);
 enum agent_refusal agent_netflow5_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
                                          struct weir_view datagram, int64_t received_ms, bool v7);
 enum agent_refusal agent_netflow9_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,

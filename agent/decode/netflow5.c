@@ -1,4 +1,7 @@
-/** NetFlow versions 5 and 7: fixed records, which differ in their length only where we read. */
+/**
+ * NetFlow versions 1, 5 and 7: fixed records. That of v7, from switches, ends with a router's address (ipv4RouterSc), for
+ * which there is no column; an operator may name it. What its flags mean nobody published. v1 has no sequence numbers.
+ */
 #include "agent/decode/decoder.h"
 
 enum { SAMPLING_BITS = 0x3fff /* the two bits above are the mode */ };
@@ -8,17 +11,23 @@ static const struct agent_spec record5[] = {{0, 8, 4},  {0, 12, 4}, {0, 15, 4}, 
                                             {0, 2, 4},  {0, 1, 4},  {0, 22, 4}, {0, 21, 4}, {0, 7, 2},
                                             {0, 11, 2}, {0, 0, 1},  {0, 6, 1},  {0, 4, 1},  {0, 5, 1},
                                             {0, 16, 2}, {0, 17, 2}, {0, 9, 1},  {0, 13, 1}, {0, 0, 2}};
-static const struct agent_spec router7 = {0, 0, 4};
+static const struct agent_spec router7 = {0, 43, 4};
+static const struct agent_spec record1[] = {{0, 8, 4}, {0, 12, 4}, {0, 15, 4}, {0, 10, 2}, {0, 14, 2}, {0, 2, 4},
+                                            {0, 1, 4}, {0, 22, 4}, {0, 21, 4}, {0, 7, 2},  {0, 11, 2}, {0, 0, 2},
+                                            {0, 4, 1}, {0, 5, 1},  {0, 6, 1},  {0, 0, 3},  {0, 0, 4}};
 
 int agent_netflow5_plans(struct agent_decoder *decoder)
 {
-    enum { FIELDS = sizeof record5 / sizeof *record5 };
+    enum { FIELDS = sizeof record5 / sizeof *record5, FIELDS1 = sizeof record1 / sizeof *record1 };
+    const struct agent_extras *extras = &decoder->conf.extras;
     struct agent_spec record7[FIELDS + 1];
     memcpy(record7, record5, sizeof record5);
     record7[FIELDS] = router7;
-    int rc = agent_plan_compile(record5, FIELDS, NULL, &decoder->netflow5);
-    if (rc == 0) rc = agent_plan_compile(record7, FIELDS + 1, NULL, &decoder->netflow7);
-    decoder->netflow5.elements_unknown = decoder->netflow7.elements_unknown = 0; /* padding is no element */
+    int rc = agent_plan_compile(record1, FIELDS1, extras, &decoder->netflow1);
+    if (rc == 0) rc = agent_plan_compile(record5, FIELDS, extras, &decoder->netflow5);
+    if (rc == 0) rc = agent_plan_compile(record7, FIELDS + 1, extras, &decoder->netflow7);
+    decoder->netflow1.elements_unknown = decoder->netflow5.elements_unknown = decoder->netflow7.elements_unknown =
+        0; /* padding is no element */
     return rc;
 }
 
@@ -56,6 +65,37 @@ enum agent_refusal agent_netflow5_decode(struct agent_decoder *decoder, const st
     struct agent_gather_note note = {v7 ? WEIR_PROTOCOL_NETFLOW7 : WEIR_PROTOCOL_NETFLOW5, received_ms,
                                      clock.export_ms};
     agent_rows_decode(decoder, domain, plan, &rows, &note, &clock, &rate);
+    if (rows.count < count) {
+        agent_domain_refuse(decoder, domain, AGENT_REFUSAL_count, datagram);
+        return AGENT_REFUSAL_count;
+    }
+    return AGENT_REFUSAL_NONE;
+}
+
+enum agent_refusal agent_netflow1_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
+                                         struct weir_view datagram, int64_t received_ms)
+{
+    const struct agent_plan *plan = &decoder->netflow1;
+    struct weir_cursor c = weir_cursor_of(datagram);
+    weir_cursor_skip(&c, 2);
+    uint16_t count = weir_cursor_u16(&c);
+    struct agent_clock clock = {.uptime_ms = weir_cursor_u32(&c), .has_uptime = true};
+    clock.export_ms = (int64_t)weir_cursor_u32(&c) * 1000;
+    uint32_t nanoseconds = weir_cursor_u32(&c);
+    if (c.ran_out) return AGENT_REFUSAL_short;
+    if (nanoseconds < 1000000000) clock.export_ms += nanoseconds / 1000000;
+    struct agent_rows rows = {.base = c.at, .count = count};
+    size_t whole = weir_cursor_left(&c) / plan->record_bytes;
+    if (rows.count > whole) rows.count = (uint32_t)whole;
+    if (rows.count == 0) return AGENT_REFUSAL_count;
+
+    enum agent_refusal refusal = AGENT_REFUSAL_NONE;
+    struct agent_domain *domain =
+        agent_domain_enter(decoder, exporter, AGENT_PROTOCOL_netflow1, 0, received_ms, &refusal);
+    if (domain == NULL) return refusal;
+    domain->export_ms = clock.export_ms;
+    struct agent_gather_note note = {WEIR_PROTOCOL_NETFLOW1, received_ms, clock.export_ms};
+    agent_rows_decode(decoder, domain, plan, &rows, &note, &clock, &domain->rate);
     if (rows.count < count) {
         agent_domain_refuse(decoder, domain, AGENT_REFUSAL_count, datagram);
         return AGENT_REFUSAL_count;

@@ -36,6 +36,7 @@ struct packet {
     struct weir_cursor c;
     struct weir_flow *flow;
     uint64_t columns;
+    uint32_t ip_bytes; /* of the last IP header */
 };
 
 static uint64_t load_mac(const uint8_t *at)
@@ -126,6 +127,7 @@ static enum layer read_ipv4(struct packet *p)
     size_t header_bytes = (ip[0] & 0x0fu) * 4u;
     if (header_bytes < HEADER_BYTES) return LAYER_END;
 
+    p->ip_bytes = weir_load_u16be(ip + 2);
     p->flow->tos = ip[1];
     p->flow->proto = ip[9];
     p->flow->src_ip = weir_ip_from_v4(ip + 12);
@@ -141,6 +143,7 @@ static enum layer read_ipv6(struct packet *p)
     enum { HEADER_BYTES = 40, FRAGMENT_BYTES = 8 };
     const uint8_t *ip = weir_cursor_take(&p->c, HEADER_BYTES);
     if (ip == NULL || ip[0] >> 4 != 6) return LAYER_END;
+    p->ip_bytes = HEADER_BYTES + weir_load_u16be(ip + 4);
     p->flow->tos = (uint8_t)(weir_load_u16be(ip) >> 4);
     p->flow->src_ip = weir_ip_from_v6(ip + 8);
     p->flow->dst_ip = weir_ip_from_v6(ip + 24);
@@ -291,11 +294,12 @@ static enum layer layer_of_link(enum agent_link_layer link)
 
 /* Every layer but the transport takes bytes, and the transport comes after one that did; without any it is the end. */
 uint64_t agent_packet_read(enum agent_link_layer link, struct weir_view bytes, enum agent_tunnels tunnels,
-                           struct weir_flow *flow)
+                           struct weir_flow *flow, uint32_t *ip_bytes)
 {
     struct packet p = {.c = weir_cursor_of(bytes), .flow = flow};
     struct weir_flow outer;
     uint64_t outer_columns = 0;
+    uint32_t outer_bytes = 0;
     int entered = 0;
     enum layer layer = layer_of_link(link);
     while (layer != LAYER_END) {
@@ -303,12 +307,13 @@ uint64_t agent_packet_read(enum agent_link_layer link, struct weir_view bytes, e
         layer = read_layer(&p, layer);
         if (!in_tunnel || layer == LAYER_END) continue;
         if (tunnels == AGENT_TUNNELS_OUTER || entered == TUNNELS_MOST) break;
-        entered++;
+        if (entered++ == 0) outer_bytes = p.ip_bytes;
         outer = *flow;
         outer_columns = p.columns;
         p.columns &= ~packet_columns;
         forget_packet(flow);
     }
+    if (ip_bytes != NULL) *ip_bytes = entered > 0 ? outer_bytes : p.ip_bytes;
     if (entered == 0 || (p.columns & COLUMN(src_ip)) != 0) return p.columns;
     *flow = outer; /* what it carries cannot be read */
     return outer_columns;

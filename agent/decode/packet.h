@@ -22,9 +22,10 @@ enum agent_tunnels {
 
 /**
  * Fill in what the bytes tell: MACs, VLAN (the outer tag), addresses, protocol, ports, flags. Bytes that are cut or
- * strange end the reading; what was read before stays. Returns the columns filled in.
+ * strange end the reading; what was read before stays. Returns the columns filled in; *ip_bytes (not NULL) is what the
+ * outermost IP header says of its packet's length, 0 where there is none.
  */
 uint64_t agent_packet_read(enum agent_link_layer link, struct weir_view bytes, enum agent_tunnels tunnels,
-                           struct weir_flow *flow);
+                           struct weir_flow *flow, uint32_t *ip_bytes);
 
 #endif

@@ -26,6 +26,7 @@ static const struct element elements[MOST_ELEMENT] = {
                 .is_octets = sizeof(#type) == sizeof("octetArray") && #type[0] == 'o'},
 #define REVERSE(number, name, type, column) \
     [number] = {.kind = AGENT_OP_NUMBER, .field = WEIR_FIELD_##column, .in_reverse = true},
+#define PACKET(number, name, type, what) [number] = {.kind = AGENT_OP_##what, .field = WEIR_FIELD_COUNT},
 #include "agent/decode/elements.def"
 };
 
@@ -59,9 +60,14 @@ static bool is_apart(enum agent_op_kind kind)
     return kind >= AGENT_OP_SAMPLE_ONE_IN;
 }
 
+static bool is_packet(enum agent_op_kind kind)
+{
+    return kind == AGENT_OP_FRAME || kind == AGENT_OP_IP_PACKET;
+}
+
 static bool is_tail(enum agent_op_kind kind)
 {
-    return kind >= AGENT_OP_EXTRA;
+    return kind >= AGENT_OP_FRAME;
 }
 
 /** Ops of one column beside each other: the two address families, ICMP type and code, and all about sampling. */
@@ -195,7 +201,7 @@ static struct element element_of(const struct agent_spec *spec, bool reverse)
     element = elements[number_of(spec->element)];
     bool size_ok = size_fits(element.kind, spec->size) && (!element.is_octets || element.kind != AGENT_OP_NUMBER ||
                                                            spec->size <= weir_fields[element.field].width);
-    if (!size_ok) element.kind = AGENT_OP_NONE;
+    if (!size_ok || is_packet(element.kind)) element.kind = AGENT_OP_NONE;
     if (is_reverse(spec)) {
         if (!reverse) element.kind = AGENT_OP_NONE;
     } else if (reverse) {
@@ -237,6 +243,22 @@ static bool add_extra(struct agent_plan *plan, uint8_t ranks[], const struct age
     return false;
 }
 
+/** Take the section of a packet. A record has one: the first counts. */
+static bool add_packet(struct agent_plan *plan, uint8_t ranks[], const struct agent_spec *spec, uint32_t at,
+                       uint16_t segment)
+{
+    if (spec->enterprise != 0 || !is_packet(elements[number_of(spec->element)].kind)) return false;
+    for (uint16_t i = 0; i < plan->op_count; i++) {
+        if (is_packet(plan->ops[i].kind)) return false;
+    }
+    struct agent_op op = {.kind = elements[number_of(spec->element)].kind,
+                          .field = WEIR_FIELD_COUNT,
+                          .size = spec->size,
+                          .at = (uint16_t)at,
+                          .segment = segment & 0x7fff};
+    return add_op(plan, ranks, &op, 0);
+}
+
 static int compile(const struct agent_spec *specs, size_t count, bool reverse, const struct agent_extras *extras,
                    struct agent_plan *ret)
 {
@@ -257,6 +279,7 @@ static int compile(const struct agent_spec *specs, size_t count, bool reverse, c
     for (size_t i = 0; i < count; i++) {
         const struct agent_spec *spec = &specs[i];
         bool named = add_extra(&plan, ranks, extras, spec, at, segment);
+        if (!reverse && add_packet(&plan, ranks, spec, at, segment)) named = true;
         if (spec->size == AGENT_VARIABLE) {
             plan.segment_bytes[segment++] = (uint16_t)at;
             plan.record_bytes += at;

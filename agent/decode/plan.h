@@ -34,7 +34,9 @@ enum agent_op_kind {
     AGENT_OP_SAMPLE_INTERVAL,
     AGENT_OP_SAMPLE_SPACE,
     AGENT_OP_SAMPLE_SELECTOR,
-    AGENT_OP_EXTRA, /* a value that the operator named: @field is its number */
+    AGENT_OP_FRAME,     /* the beginning of an Ethernet frame (RFC 5477 8.5.2) */
+    AGENT_OP_IP_PACKET, /* the same of an IP packet */
+    AGENT_OP_EXTRA,     /* a value that the operator named: @field is its number */
 };
 
 struct agent_op {

@@ -1,34 +1,6 @@
 /** Data sets of v9 and IPFIX, op-major: one element over all records, straight into the columns. */
 #include "agent/decode/decoder.h"
 
-/** What the values for extra columns take in a batch. */
-static size_t extra_bytes(const struct agent_plan *plan, const struct agent_rows *rows)
-{
-    size_t bytes = 0;
-    for (uint16_t op = plan->tail_at; op < plan->op_count; op++) {
-        for (uint32_t row = 0; row < rows->count; row++)
-            bytes += 1 + agent_plan_bytes(plan, rows, op, row).size;
-    }
-    return bytes;
-}
-
-/** Values that are read one by one, behind all columns. */
-static void run_tail(struct agent_decoder *decoder, const struct agent_plan *plan, const struct agent_rows *rows,
-                     struct weir_batch *batch)
-{
-    for (uint16_t op = plan->tail_at; op < plan->op_count; op++) {
-        uint8_t at = plan->ops[op].field;
-        struct weir_extra_column *column = weir_batch_extra(batch, at, &decoder->conf.extras.extra[at]);
-        for (uint32_t row = 0; column != NULL && row < rows->count; row++) {
-            struct weir_view value = agent_plan_bytes(plan, rows, op, row);
-            agent_count(decoder, AGENT_INPUT_extras_cut, value.size > WEIR_EXTRA_VALUE_MOST);
-            weir_extra_append(column, value);
-        }
-        bool lost = column == NULL || column->values.failed;
-        if (lost) agent_count(decoder, AGENT_INPUT_extras_no_memory, rows->count);
-    }
-}
-
 /* One body for all callers: cloned for some of them, the loops of agent_plan_run are unrolled no more (15 % slower). */
 #ifdef __clang__
 #define ONE_BODY __attribute__((noinline))
@@ -43,7 +15,7 @@ ONE_BODY void agent_rows_decode(struct agent_decoder *decoder, struct agent_doma
 {
     bool has_tail = plan->tail_at < plan->op_count;
     struct weir_batch *batch =
-        has_tail ? agent_gather_room_extra(decoder->gather, domain->stream, rows->count, extra_bytes(plan, rows))
+        has_tail ? agent_gather_room_extra(decoder->gather, domain->stream, rows->count, agent_tail_bytes(plan, rows))
                  : agent_gather_room(decoder->gather, domain->stream, rows->count);
     domain->flows += rows->count;
     domain->records += rows->count;
@@ -58,7 +30,7 @@ ONE_BODY void agent_rows_decode(struct agent_decoder *decoder, struct agent_doma
         written |= agent_sampling_fill(batch, rows->count, *rate);
         domain->last = *rate;
     }
-    if (has_tail) run_tail(decoder, plan, rows, batch);
+    if (has_tail) written |= agent_tail_run(decoder, plan, rows, batch);
     agent_gather_commit(decoder->gather, domain->stream, rows->count, written, note);
 }
 

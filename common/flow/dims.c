@@ -37,9 +37,10 @@ static const struct {
 
 static const char *const directions[] = {"ingress", "egress"};
 static const char *const actions[] = {"unknown", "accept", "reject", "consumed"};
-static const enum weir_protocol protocols[] = {
-    WEIR_PROTOCOL_UNKNOWN, WEIR_PROTOCOL_NETFLOW5, WEIR_PROTOCOL_NETFLOW7, WEIR_PROTOCOL_NETFLOW9, WEIR_PROTOCOL_IPFIX,
-    WEIR_PROTOCOL_SFLOW5,  WEIR_PROTOCOL_AWS,      WEIR_PROTOCOL_AZURE,    WEIR_PROTOCOL_GCP,      WEIR_PROTOCOL_ZEEK};
+static const enum weir_protocol protocols[] = {WEIR_PROTOCOL_UNKNOWN,  WEIR_PROTOCOL_NETFLOW5, WEIR_PROTOCOL_NETFLOW7,
+                                               WEIR_PROTOCOL_NETFLOW9, WEIR_PROTOCOL_IPFIX,    WEIR_PROTOCOL_SFLOW5,
+                                               WEIR_PROTOCOL_AWS,      WEIR_PROTOCOL_AZURE,    WEIR_PROTOCOL_GCP,
+                                               WEIR_PROTOCOL_ZEEK,     WEIR_PROTOCOL_NETFLOW1};
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 

@@ -445,7 +445,8 @@ static const char *what_is(enum weir_dim_type type)
     case WEIR_DIM_TYPE_MAC: return "a MAC address";
     case WEIR_DIM_TYPE_DIRECTION: return "ingress or egress";
     case WEIR_DIM_TYPE_ACTION: return "accept, reject, consumed or unknown";
-    case WEIR_DIM_TYPE_PROTOCOL: return "netflow5, netflow7, netflow9, ipfix, sflow5, aws, azure, gcp or zeek";
+    case WEIR_DIM_TYPE_PROTOCOL:
+        return "netflow1, netflow5, netflow7, netflow9, ipfix, sflow5, aws, azure, gcp or zeek";
     case WEIR_DIM_TYPE_SERVICE: return "a service: a known name, or like tcp/8443";
     default: return "a number";
     }

@@ -60,6 +60,7 @@ const char *weir_sampling_origin_name(enum weir_sampling_origin origin)
 const char *weir_protocol_name(enum weir_protocol protocol)
 {
     switch (protocol) {
+    case WEIR_PROTOCOL_NETFLOW1: return "netflow1";
     case WEIR_PROTOCOL_NETFLOW5: return "netflow5";
     case WEIR_PROTOCOL_NETFLOW7: return "netflow7";
     case WEIR_PROTOCOL_NETFLOW9: return "netflow9";

@@ -57,6 +57,7 @@ int weir_field_of_ie(uint16_t ie);
 /** How an exporter speaks; stored with each batch. */
 enum weir_protocol {
     WEIR_PROTOCOL_UNKNOWN = 0,
+    WEIR_PROTOCOL_NETFLOW1 = 1,
     WEIR_PROTOCOL_NETFLOW5 = 5,
     WEIR_PROTOCOL_NETFLOW7 = 7,
     WEIR_PROTOCOL_NETFLOW9 = 9,

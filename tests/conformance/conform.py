@@ -24,7 +24,7 @@ CORPUS = pathlib.Path(os.environ.get("WEIR_CORPUS", ROOT.parent / "shared" / "co
 PROGRAM = pathlib.Path(os.environ.get("WEIR_BIN", ROOT / "build/dev/bin")) / "weir-decode-pcap"
 PAGE = ROOT / "docs/CONFORMANCE.md"
 LOGS_TITLE = "\n## Flow logs\n"
-PROTOCOLS = {"v1": "NetFlow v1", "v5": "NetFlow v5", "v9": "NetFlow v9", "ipfix": "IPFIX", "sflow5": "sFlow v5"}
+PROTOCOLS = {"v1": "NetFlow v1", "v5": "NetFlow v5", "v7": "NetFlow v7", "v9": "NetFlow v9", "ipfix": "IPFIX", "sflow5": "sFlow v5"}
 
 
 # ---- what there is to compare ----
@@ -57,6 +57,7 @@ OWN = {
     "softflowd": "softflowd 1.1.0, traffic of ours",
     "nfprobe": "pmacctd 1.7.7 nfprobe, traffic of ours",
     "sfprobe": "pmacctd 1.7.7 sfprobe, traffic of ours",
+    "rewritten": "softflowd 1.1.0's v5 rewritten as v7, traffic of ours",
     "ovs": "Open vSwitch 3.1.0, traffic of ours",
 }
 

@@ -20,7 +20,7 @@ def test_every_capture_of_ours_decodes_as_tshark_says_and_every_datagram_is_acco
     mine = [outcome for outcome in outcomes if outcome.case.name in OURS]
     wrong = [f"{o.case.name}: {text}" for o in mine for text in o.wrong(KNOWN.get(o.case.name))]
     assert len(mine) >= 10 and not wrong, "\n".join(wrong)
-    assert {o.case.protocol for o in mine} == {"v5", "v9", "ipfix", "sflow5"}
+    assert {o.case.protocol for o in mine} == {"v1", "v5", "v7", "v9", "ipfix", "sflow5"}
     assert all(a.flows for o in mine for a in o.agreements.values()), "a capture without flows"
 
 

@@ -40,6 +40,19 @@ def softflowd(version):
     return lambda folder: exporters.softflowd(traffic(folder), version, folder)
 
 
+def as_v7(make):
+    """What a v5 exporter sends, as a Catalyst switch would: nothing that we can run speaks v7. tshark says what it means."""
+
+    def record(v5):
+        return v5[:46] + b"\0\0" + socket.inet_aton("192.0.2.254")
+
+    def datagram(v5):
+        header = struct.pack("!H", 7) + v5[2:20] + bytes(4)
+        return header + b"".join(record(v5[at : at + 48]) for at in range(24, len(v5), 48))
+
+    return lambda folder: [datagram(v5) for v5 in make(folder)]
+
+
 def pmacctd(vlan=None, **options):
     """pmacctd with a probe; options as in its configuration."""
     return lambda folder: exporters.pmacctd(traffic(folder, vlan), folder, options)
@@ -100,7 +113,9 @@ def ovs(*record):
 
 
 CAPTURES = {
+    "softflowd_v1": ("netflow", softflowd(1)),
     "softflowd_v5": ("netflow", softflowd(5)),
+    "rewritten_v7": ("netflow", as_v7(softflowd(5))),
     "softflowd_v9": ("netflow", softflowd(9)),
     "softflowd_ipfix": ("ipfix", softflowd(10)),
     "nfprobe_v9_vlan_mac": (

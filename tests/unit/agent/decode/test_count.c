@@ -17,7 +17,8 @@ static const struct weir_metric_row rows[] = {
 static void every_refusal_of_every_protocol_has_the_row_that_says_so(void **state)
 {
     (void)state;
-    static const char *const protocols[] = {"netflow5", "netflow7", "netflow9", "ipfix", "sflow5", "unknown"};
+    static const char *const protocols[] = {"netflow5", "netflow7", "netflow9", "ipfix",
+                                            "sflow5",   "netflow1", "unknown"};
     for (int p = 0; p < AGENT_PROTOCOL_COUNT; p++) {
         for (int r = 1; r < AGENT_REFUSAL_COUNT; r++) {
             const struct weir_metric_row *row = &rows[agent_input_refused(p, r)];

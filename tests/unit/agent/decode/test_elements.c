@@ -4,6 +4,8 @@
 
 #include "tests/support/cmocka.h"
 
+#include <stdio.h>
+
 /* 1700000000 s */
 #define HEADER(sequence) "000a0000 6553f100" sequence "00000007"
 #define HEADER9          "00090001 00010000 6553f100 00000001 00000007"
@@ -160,6 +162,138 @@ static void every_element_has_its_number_once_and_is_found_by_it(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* An Ethernet frame with a VLAN, IPv4, TCP: RFC 791, RFC 9293. 60 bytes, of 1,514 */
+#define ETHERNET "0200 5e00 0001 0200 5e00 0002 8100 0064 0800"
+#define IP_TCP   "4500 05dc 0001 4000 4006 0000 c000 0201 c633 6402 c001 01bb 00000001 00000002 5018 ffff 0000 0000"
+
+static void assert_is_the_packet(const struct weir_flow *flow)
+{
+    assert_ip(&flow->src_ip, "192.0.2.1");
+    assert_ip(&flow->dst_ip, "198.51.100.2");
+    assert_int_equal(flow->src_port, 49153);
+    assert_int_equal(flow->dst_port, 443);
+    assert_int_equal(flow->proto, 6);
+    assert_int_equal(flow->tcp_flags, 0x18);
+    assert_int_equal(flow->packets, 1);
+}
+
+static void a_flow_is_read_out_of_the_frame_that_a_record_carries(void **state)
+{
+    (void)state;
+    /* template 256: observationTimeMilliseconds, dataLinkFrameSize, dataLinkFrameSection of any length */
+    take(HEADER("00000000") "0002 0014 0100 0003 0143 0008 0138 0002 013b ffff"
+                            "0100 0049 0000018bcfe56864 05ea 3a" ETHERNET IP_TCP);
+    assert_int_equal(input_flush(&input), 1);
+    struct weir_flow flow = input_flow(&input, 0);
+    assert_is_the_packet(&flow);
+    assert_int_equal(flow.bytes, 1514);
+    assert_int_equal(flow.vlan_in, 100);
+    assert_int_equal(flow.dst_mac, 0x02005e000001);
+    assert_int_equal(flow.src_mac, 0x02005e000002);
+    assert_int_equal(flow.start_ms, 0x18bcfe56864);
+    assert_int_equal(flow.end_ms, 0x18bcfe56864);
+    assert_int_equal(INPUT_COUNT(&input, elements_unknown), 0);
+}
+
+static void an_ip_header_says_the_bytes_where_nothing_else_does(void **state)
+{
+    (void)state;
+    /* template 256: ipHeaderPacketSection of 40 bytes */
+    take(HEADER("00000000") "0002 000c 0100 0001 0139 0028 0100 0054" IP_TCP
+                            "6000 0000 0400 1140 20010db8000000000000000000000001 20010db8000000000000000000000002");
+    assert_int_equal(input_flush(&input), 2);
+    struct weir_flow first = input_flow(&input, 0);
+    assert_is_the_packet(&first);
+    assert_int_equal(first.bytes, 1500);
+    struct weir_flow second = input_flow(&input, 1);
+    assert_ip(&second.src_ip, "2001:db8::1");
+    assert_int_equal(second.proto, 17);
+    assert_int_equal(second.bytes, 1064);
+    assert_int_equal(second.src_port, 0);
+}
+
+static void an_element_of_its_own_counts_more_than_the_packet(void **state)
+{
+    (void)state;
+    /* template 256 of v9: source address, packets, layer2packetSectionData of 58 bytes */
+    take(HEADER9 "0000 0014 0100 0003 0008 0004 0002 0004 0068 003a 0100 0046 0a000001 00000009" ETHERNET IP_TCP);
+    struct weir_flow flow = input_flow(&input, 0);
+    assert_ip(&flow.src_ip, "10.0.0.1");
+    assert_ip(&flow.dst_ip, "198.51.100.2");
+    assert_int_equal(flow.packets, 9);
+    assert_int_equal(flow.bytes, 1500);
+}
+
+static void a_section_without_an_ip_packet_is_counted_and_its_flow_kept(void **state)
+{
+    (void)state;
+    take(HEADER("00000000") "0002 0010 0100 0002 0138 0002 013b ffff"
+                            "0100 0018 0040 0e 0200 5e00 0001 0200 5e00 0002 0806 003c 00");
+    assert_int_equal(input_flush(&input), 2);
+    assert_int_equal(INPUT_COUNT(&input, sections_unread), 2);
+    assert_int_equal(input_flow(&input, 0).dst_mac, 0x02005e000001);
+    assert_int_equal(input_flow(&input, 0).bytes, 64);
+    assert_int_equal(input_flow(&input, 1).bytes, 60);
+}
+
+/** A record of template 256 with one time, exported at 1700000000 s; v9 has an uptime of 65,536 ms then (RFC 7012 5.9). */
+static void every_form_of_time_is_milliseconds_since_1970(void **state)
+{
+    (void)state;
+    static const struct {
+        uint16_t element;
+        uint16_t size;
+        const char *value;
+        int64_t start_ms;
+        int64_t end_ms;
+        bool v9;
+    } cases[] = {
+        {150, 4, "6553f0ff", 1699999999000, 1699999999000, false},
+        {151, 4, "6553f0ff", 1699999999000, 1699999999000, false},
+        {152, 8, "0000018bcfe567ff", 1699999999999, 1699999999999, false},
+        {153, 8, "0000018bcfe567ff", 1699999999999, 1699999999999, false},
+        {154, 8, "e8fe6f7f 80000000", 1699999999500, 1699999999500, false},
+        {155, 8, "e8fe6f7f 40000000", 1699999999250, 1699999999250, false},
+        {156, 8, "e8fe6f7f c0000000", 1699999999750, 1699999999750, false},
+        {157, 8, "00000010 00000000", 2085978512000, 2085978512000, false}, /* after 2036-02-07 06:28:16 */
+        {158, 4, "000f4240", 1699999999000, 1699999999000, false},
+        {159, 4, "000001f4", 1700000000000, 1700000000000, false},
+        {21, 4, "00000000", 1699999934464, 1699999934464, true},
+        {22, 4, "0000ffff", 1699999999999, 1699999999999, true},
+        {21, 4, "00010001", 1700000000001, 1700000000001, true}, /* a little after the export */
+        {22, 4, "ffffffff", 1699999934463, 1699999934463, true}, /* before the uptime wrapped */
+        {322, 4, "6553f0ff", 1699999999000, 1699999999000, false},
+        {323, 8, "0000018bcfe567ff", 1699999999999, 1699999999999, false},
+        {324, 8, "e8fe6f7f 80000000", 1699999999500, 1699999999500, false},
+        {325, 8, "e8fe6f7f 80000000", 1699999999500, 1699999999500, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char hex[200];
+        snprintf(hex, sizeof hex, "%s %s000c 0100 0001 %04x %04x 0100 %04x %s",
+                 cases[i].v9 ? HEADER9 : HEADER("00000000"), cases[i].v9 ? "0000" : "0002", cases[i].element,
+                 cases[i].size, 4 + cases[i].size, cases[i].value);
+        take(hex);
+        struct weir_flow flow = input_flow(&input, i);
+        assert_int_equal(flow.start_ms, cases[i].start_ms);
+        assert_int_equal(flow.end_ms, cases[i].end_ms);
+    }
+}
+
+static void durations_count_from_the_start_and_uptimes_of_ipfix_from_what_options_said(void **state)
+{
+    (void)state;
+    /* template 256: flowStartSeconds, flowDurationMilliseconds; 257: the same in microseconds */
+    take(HEADER("00000000") "0002 001c 0100 0002 0096 0004 00a1 0004 0101 0002 0096 0004 00a2 0004"
+                            "0100 000c 6553f000 000005dc 0101 000c 6553f000 0016e360");
+    assert_int_equal(input_flow(&input, 0).start_ms, 1699999744000);
+    assert_int_equal(input_flow(&input, 0).end_ms, 1699999745500);
+    assert_int_equal(input_flow(&input, 1).end_ms, 1699999745500);
+    /* options template 258: systemInitTimeMilliseconds; template 259: flowStartSysUpTime */
+    take(HEADER("00000002") "0003 000e 0102 0001 0001 00a0 0008 0102 000c 0000018bcfe56800"
+                            "0002 000c 0103 0001 0016 0004 0103 0008 00000005");
+    assert_int_equal(input_flow(&input, 2).start_ms, 1700000000005);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,8 +301,14 @@ int main(void)
         TEST(a_direction_without_packets_is_no_flow_and_the_sequence_counts_records),
         TEST(biflows_with_values_of_variable_length_are_two_flows_too),
         TEST(a_firewall_says_what_happened_and_what_both_sides_sent),
+        TEST(a_flow_is_read_out_of_the_frame_that_a_record_carries),
+        TEST(an_ip_header_says_the_bytes_where_nothing_else_does),
+        TEST(an_element_of_its_own_counts_more_than_the_packet),
+        TEST(a_section_without_an_ip_packet_is_counted_and_its_flow_kept),
         TEST(labels_applications_vrfs_and_events_are_columns),
         TEST(values_in_a_size_that_their_type_does_not_have_are_skipped_and_the_rest_is_read),
+        TEST(every_form_of_time_is_milliseconds_since_1970),
+        TEST(durations_count_from_the_start_and_uptimes_of_ipfix_from_what_options_said),
         TEST(every_element_has_its_number_once_and_is_found_by_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,6 +160,52 @@ static void datagrams_without_records_or_header_are_refused_by_reason(void **sta
     input_fini(&input);
 }
 
+/** The record of version 1, 48 bytes: no AS numbers and masks, and 9 bytes that say nothing. */
+#define RECORD1                                                                                               \
+    "c0000201 c6336402 c0000201 0003 0004 0000000a 000005dc 00000fa0 00001194 c001 01bb 0000 06 10 1b 000000" \
+    "00000000"
+
+static void version_1_has_no_sequence_and_two_datagrams_of_the_same_are_two(void **state)
+{
+    (void)state;
+    struct input input;
+    struct weir_buf buf = WEIR_BUF_INIT;
+    input_init(&input, NULL);
+    struct weir_view view = input_hex(&buf, "0001 0002 00001388 6553f100 1dcd6500" RECORD1 RECORD1);
+    assert_int_equal(input_take(&input, view, 1), AGENT_REFUSAL_NONE);
+    assert_int_equal(input_take(&input, view, 2), AGENT_REFUSAL_NONE);
+    assert_int_equal(input_flush(&input), 4);
+    struct weir_flow flow = input_flow(&input, 1);
+    struct weir_flow expected = {.start_ms = 1700000000500 - 1000,
+                                 .end_ms = 1700000000500 - 500,
+                                 .bytes = 1500,
+                                 .packets = 10,
+                                 .if_in = 3,
+                                 .if_out = 4,
+                                 .src_port = 49153,
+                                 .dst_port = 443,
+                                 .proto = 6,
+                                 .tos = 0x10,
+                                 .tcp_flags = 0x1b};
+    weir_ip_parse("192.0.2.1", &expected.src_ip);
+    weir_ip_parse("198.51.100.2", &expected.dst_ip);
+    weir_ip_parse("192.0.2.1", &expected.next_hop);
+    assert_true(weir_flow_equal(&flow, &expected));
+    assert_int_equal(input.batches[0]->protocol, WEIR_PROTOCOL_NETFLOW1);
+    assert_int_equal(input.loss.sequence_lost, 0);
+    assert_int_equal(INPUT_COUNT(&input, flows_netflow1), 4);
+    assert_int_equal(INPUT_COUNT(&input, elements_unknown), 0);
+
+    assert_int_equal(input_take(&input, input_hex(&buf, "0001 0002 00001388 6553f100 00000000" RECORD1), 3),
+                     AGENT_REFUSAL_count);
+    assert_int_equal(input_flush(&input), 5);
+    assert_int_equal(input_take(&input, input_hex(&buf, "0001 0000 00001388 6553f100 00000000"), 4),
+                     AGENT_REFUSAL_count);
+    assert_int_equal(input_take(&input, input_hex(&buf, "0001 0001 00001388 6553f100"), 5), AGENT_REFUSAL_short);
+    weir_buf_fini(&buf);
+    input_fini(&input);
+}
+
 static void version_7_has_longer_records_and_no_sampling(void **state)
 {
     (void)state;
@@ -226,6 +272,7 @@ int main(void)
         cmocka_unit_test(times_are_right_when_the_uptime_wraps_or_the_flow_ends_after_the_export),
         cmocka_unit_test(a_datagram_with_fewer_records_than_it_says_keeps_the_whole_ones),
         cmocka_unit_test(datagrams_without_records_or_header_are_refused_by_reason),
+        cmocka_unit_test(version_1_has_no_sequence_and_two_datagrams_of_the_same_are_two),
         cmocka_unit_test(version_7_has_longer_records_and_no_sampling),
         cmocka_unit_test(missing_flows_travel_as_loss_with_the_next_batch),
         cmocka_unit_test(a_reboot_is_seen_by_the_uptime_and_is_no_loss),
