@@ -47,9 +47,21 @@ static inline uint16_t weir_icmp_of(uint8_t proto, uint16_t icmp_type_code, uint
     return icmp_type_code != 0 ? icmp_type_code : dst_port;
 }
 
+/** Is a port of service.def among the 1,024 around this one? Around most ports of clients there is none. */
+static inline bool weir_port_is_near_service(uint16_t port)
+{
+    static const uint64_t blocks = 0
+#define SERVICE(protocol, number, name) | 1ull << (number) / 1024
+#include "common/flow/service.def"
+#undef SERVICE
+        ;
+    return (blocks >> port / 1024 & 1) != 0;
+}
+
 /** Is it a port of service.def? A switch: no table to miss the cache in, and a port that is there twice does not build. */
 static inline bool weir_port_is_service(uint8_t proto, uint16_t port)
 {
+    if (!weir_port_is_near_service(port)) return false;
     switch ((uint32_t)proto << 16 | port) {
 #define SERVICE(protocol, number, name) case (uint32_t)(protocol) << 16 | (number):
 #include "common/flow/service.def"
