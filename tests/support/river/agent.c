@@ -38,6 +38,7 @@ static void check_released(struct river *river, const struct river_lane *lane, u
     for (uint32_t i = 0; i < lane->count; i++) {
         const struct river_record *record = &lane->records[i];
         if (record->last <= lane->acked || record->first > upto || record->batch == 0) continue;
+        /* Whoever owns the shard since: what is moved to it comes with all that was acknowledged. */
         for (uint32_t owner = 0; owner < river->map->owner_count[lane->shard]; owner++) {
             uint32_t node = river->map->owners[lane->shard][owner];
             if (river->nodes[node].stored[record->batch] == 0)
@@ -61,12 +62,13 @@ static void fill_data(struct river_agent *agent, const struct ship_action *actio
     bool is_loss = record->batch == 0;
     if (record->last > lane->sent) lane->sent = record->last;
     parcel->batch = record->batch;
-    parcel->header = (struct weir_batch_header){.kind = is_loss ? WEIR_RECORD_LOSS : WEIR_RECORD_DATA,
-                                                .schema = WEIR_SCHEMA,
-                                                .source = agent->sources[record->source],
-                                                .totals = {.flows = record->flows},
-                                                .lost_to_seq = is_loss ? record->last : 0};
-    parcel->msg.cum.flows = record->cum_flows;
+    parcel->header = (struct weir_batch_header){
+        .kind = is_loss ? WEIR_RECORD_LOSS : WEIR_RECORD_DATA,
+        .schema = WEIR_SCHEMA,
+        .source = agent->sources[record->source],
+        .totals = {.flows = record->sums.flows, .packets = record->sums.packets, .bytes = record->sums.bytes},
+        .lost_to_seq = is_loss ? record->last : 0};
+    parcel->msg.cum = record->cum;
     parcel->msg.crc = (uint32_t)weir_hash64(&record->batch, sizeof record->batch, record->last);
 }
 
@@ -84,6 +86,15 @@ static void send(struct river *river, uint32_t index, const struct ship_action *
     river_post(river, &parcel);
     if (action->msg == WEIR_MSG_DATA && river->mutant == RIVER_RELEASED_WHEN_SENT)
         release(river, agent, action->shard, record_of(lane_of(agent, action->shard), action->seq)->last);
+}
+
+/** Nothing goes out beyond what the session has credit for. */
+static void check_credit(struct river *river, const struct river_agent *agent)
+{
+    const struct ship_state *state = ship_core_state(agent->core);
+    if (state->in_flight > state->credit)
+        river_complain(river, "%s has %u batches in flight with a credit of %u", agent->name, state->in_flight,
+                       state->credit);
 }
 
 /** An answer that comes late and out of its order says what was true once. Without a storm, it says what is true. */
@@ -111,7 +122,10 @@ static void step(struct river *river, uint32_t index, const struct ship_event *e
                 agent->connection = ++river->connections;
                 break;
             case SHIP_CLOSE: agent->connection = 0; break;
-            case SHIP_SEND: send(river, index, action); break;
+            case SHIP_SEND:
+                send(river, index, action);
+                if (action->msg == WEIR_MSG_DATA) check_credit(river, agent);
+                break;
             case SHIP_RELEASE: release(river, agent, action->shard, action->seq); break;
             case SHIP_POISON:
             case SHIP_RENEW:
@@ -156,6 +170,7 @@ void river_agent_crash(struct river *river, uint32_t index)
     ship_core_destroy(agent->core);
     agent->core = NULL;
     agent->connection = 0;
+    agent->asleep_until_ms = 0;
     for (uint32_t i = 0; i < agent->lane_count; i++) {
         struct river_lane *lane = &agent->lanes[i];
         lane->count = lane->synced;
@@ -182,21 +197,28 @@ void river_agent_receive(struct river *river, const struct river_parcel *parcel)
     step(river, parcel->index, &(struct ship_event){.kind = SHIP_EVENT_MSG, .msg = &parcel->msg});
 }
 
+/** A number for a source of @agent among all of the river. */
+static uint32_t global_source(const struct river *river, const struct river_agent *agent, uint32_t source)
+{
+    return (uint32_t)(agent - river->agents) * RIVER_SOURCES + source;
+}
+
 static void append(struct river *river, struct river_agent *agent)
 {
     uint32_t source = river_below(river, RIVER_SOURCES);
     struct river_lane *lane = &agent->lanes[agent->lane_of_source[source]];
-    if (river->batches + 1 >= RIVER_BATCHES_MOST) return;
+    if (river->batches_made + 1 >= RIVER_BATCHES_MOST) return;
     const struct river_record *before = lane->count == 0 ? NULL : &lane->records[lane->count - 1];
     uint64_t seq = before == NULL ? 1 : before->last + 1;
-    uint64_t flows = 1 + river_below(river, 4096);
-    lane->records[lane->count++] = (struct river_record){.first = seq,
-                                                         .last = seq,
-                                                         .flows = flows,
-                                                         .cum_flows = flows + (before == NULL ? 0 : before->cum_flows),
-                                                         .batch = ++river->batches,
-                                                         .source = source};
-    river->shard_of_batch[river->batches] = lane->shard;
+    struct weir_cum sums = {.flows = 1 + river_below(river, 4096)};
+    sums.packets = sums.flows + river_below(river, 100000);
+    sums.bytes = sums.packets * 64 + river_below(river, 10000000);
+    struct river_record *record = &lane->records[lane->count++];
+    *record = (struct river_record){
+        .first = seq, .last = seq, .sums = sums, .cum = sums, .batch = ++river->batches_made, .source = source};
+    if (before != NULL) river_sum(&record->cum, &before->cum);
+    river->batches[record->batch] =
+        (struct river_batch){.shard = lane->shard, .source = global_source(river, agent, source), .sums = sums};
 }
 
 static void sync_lane(struct river *river, uint32_t index, struct river_lane *lane)
@@ -204,7 +226,7 @@ static void sync_lane(struct river *river, uint32_t index, struct river_lane *la
     uint32_t before = lane->synced;
     lane->synced = lane->count;
     for (uint32_t i = before; i < lane->synced; i++) {
-        river->accepted[lane->records[i].batch] = true;
+        river->batches[lane->records[i].batch].accepted = true;
         river->report->accepted++;
     }
     if (lane->synced == before) return;
@@ -230,14 +252,14 @@ static void drop_some(struct river *river, struct river_lane *lane)
     if (first == lane->synced) return;
     uint32_t count = 1 + river_below(river, lane->synced - first);
     struct river_record loss = lane->records[first];
-    loss.flows = 0;
+    loss.sums = (struct weir_cum){0};
     for (uint32_t i = first; i < first + count; i++) {
         const struct river_record *record = &lane->records[i];
-        loss.flows += record->flows;
+        river_sum(&loss.sums, &record->sums);
         loss.last = record->last;
-        loss.cum_flows = record->cum_flows;
+        loss.cum = record->cum;
         if (record->batch != 0) {
-            river->accepted[record->batch] = false;
+            river->batches[record->batch].accepted = false;
             river->report->accepted--;
             river->report->dropped++;
         }

@@ -14,7 +14,7 @@ static void tell_later(struct river *river, uint32_t index, const struct river_p
 static void send_agent(struct river *river, uint32_t index, const struct route_action *action)
 {
     static struct river_parcel parcel;
-    parcel = (struct river_parcel){.to = RIVER_TO_AGENT, .connection = action->peer};
+    parcel = (struct river_parcel){.to = RIVER_TO_AGENT, .from = index, .connection = action->peer};
     route_core_msg(river->brokers[index].core, action, &parcel.msg);
     for (uint32_t i = 0; i < RIVER_AGENTS; i++) {
         if (river->agents[i].connection != action->peer) continue;
@@ -32,7 +32,8 @@ static void send_node(struct river *river, uint32_t index, uint32_t node, struct
     parcel->from = index;
     parcel->process = river->brokers[index].processes;
     parcel->link = river->brokers[index].links[node];
-    parcel->damaged = river_mishap(river, 3);
+    parcel->damaged = river_mishap(river, river->weather.damage);
+    if (parcel->damaged) parcel->header.totals.packets++;
     river_post(river, parcel);
 }
 
@@ -53,13 +54,31 @@ static void forward(struct river *river, uint32_t index, const struct route_acti
     }
 }
 
+/** The tables are sound, memory is bounded, and the ledger is even. */
+static void check(struct river *river, uint32_t index)
+{
+    const struct route_core *core = river->brokers[index].core;
+    const struct route_state *state = route_core_state(core);
+    uint64_t passed = state->accepted + state->repeated, ended = state->in_flight;
+    for (int i = 0; i < ROUTE_REFUSALS_COUNT; i++)
+        passed += state->refused[i];
+    for (int i = 0; i < ROUTE_ENDS_COUNT; i++)
+        ended += state->ended[i];
+    if (!route_core_check(core)) river_complain(river, "the tables of broker %u are not sound", index);
+    if (state->in_flight_bytes > (size_t)river->credit * RIVER_BATCH_BYTES)
+        river_complain(river, "broker %u holds %zu bytes", index, state->in_flight_bytes);
+    if (state->received != passed || state->accepted != ended)
+        river_complain(river, "the ledger of broker %u is not even", index);
+}
+
 static void step(struct river *river, uint32_t index, const struct route_event *event, const struct river_parcel *data)
 {
     struct river_broker *broker = &river->brokers[index];
     struct route_actions *actions = &river->route_actions;
     static struct river_parcel parcel;
+    bool reread = false;
     route_core_step(broker->core, event, river->now_ms, actions);
-    if (!route_core_check(broker->core)) river_complain(river, "the tables of broker %u are not sound", index);
+    check(river, index);
     for (size_t i = 0; i < actions->count; i++) {
         const struct route_action *action = &actions->at[i];
         river_trace(river, 0x200u + action->kind, action->shard, action->seq);
@@ -72,32 +91,51 @@ static void step(struct river *river, uint32_t index, const struct route_event *
             break;
         case ROUTE_FORWARD: forward(river, index, action, data); break;
         case ROUTE_RECONNECT: broker->links[action->node]++; break;
-        case ROUTE_REREAD_MAP: river_complain(river, "an aggregator disagrees about the map"); break;
+        case ROUTE_REREAD_MAP: reread = true; break;
         case ROUTE_NOTE: break;
         }
     }
+    if (reread && river_below(river, 2) == 0) river_broker_reload(river, index); /* or it has not come yet */
+}
+
+/** Sockets are made anew for a map. */
+static void use_map(struct river *river, uint32_t index)
+{
+    struct river_broker *broker = &river->brokers[index];
+    for (uint32_t node = 0; node < RIVER_NODES; node++)
+        broker->links[node]++;
+    step(river, index, &(struct route_event){.kind = ROUTE_EVENT_MAP, .map = broker->map}, NULL);
 }
 
 void river_broker_start(struct river *river, uint32_t index)
 {
     struct river_broker *broker = &river->brokers[index];
-    struct route_conf conf = {
-        .budget_bytes = 64 * 1000, .batch_bytes = 1000, .max_bytes = 10000, .sessions_most = RIVER_AGENTS};
+    struct route_conf conf = {.budget_bytes = (size_t)river->credit * RIVER_BATCH_BYTES,
+                              .batch_bytes = RIVER_BATCH_BYTES,
+                              .max_bytes = 10 * RIVER_BATCH_BYTES,
+                              .sessions_most = RIVER_AGENTS};
     broker->processes++;
     if (route_core_create(&conf, &broker->core) < 0) {
         river_complain(river, "no memory");
         return;
     }
-    for (uint32_t node = 0; node < RIVER_NODES; node++)
-        broker->links[node]++;
     step(river, index, &(struct route_event){.kind = ROUTE_EVENT_ALLOW, .allow = river->allow}, NULL);
-    step(river, index, &(struct route_event){.kind = ROUTE_EVENT_MAP, .map = river->map}, NULL);
+    use_map(river, index);
+}
+
+void river_broker_reload(struct river *river, uint32_t index)
+{
+    struct river_broker *broker = &river->brokers[index];
+    if (broker->map == river->map) return;
+    broker->map = river->map;
+    if (broker->core != NULL) use_map(river, index);
 }
 
 void river_broker_crash(struct river *river, uint32_t index)
 {
     route_core_destroy(river->brokers[index].core);
     river->brokers[index].core = NULL;
+    river->brokers[index].asleep_until_ms = 0;
     for (uint32_t i = 0; i < RIVER_AGENTS; i++) {
         if (river->agents[i].broker == index) river_agent_reset(river, i);
     }
@@ -111,13 +149,12 @@ void river_broker_tick(struct river *river, uint32_t index)
 static void receive_from_agent(struct river *river, const struct river_parcel *parcel)
 {
     const struct river_agent *agent = &river->agents[parcel->from];
-    enum { BYTES = 1000 };
     step(river, parcel->index,
          &(struct route_event){.kind = ROUTE_EVENT_AGENT,
                                .peer = {.id = parcel->connection, .name = agent->name, .key = agent->key},
                                .msg = &parcel->msg,
                                .header = &parcel->header,
-                               .bytes = BYTES},
+                               .bytes = RIVER_BATCH_BYTES},
          parcel);
 }
 

@@ -1,10 +1,11 @@
 #include "tests/support/river/parts.h"
 
 #include <assert.h>
+#include <inttypes.h>
 
 enum { QUESTIONS_MOST = 4 }; /* of a core about one message: load, open, and then the answer */
 
-static struct river_mark *find_mark(struct river_node *node, const struct agg_lane *lane)
+struct river_mark *river_node_mark(struct river_node *node, const struct agg_lane *lane)
 {
     for (uint32_t i = 0; i < node->mark_count; i++) {
         const struct agg_lane *of = &node->marks[i].lane;
@@ -12,11 +13,6 @@ static struct river_mark *find_mark(struct river_node *node, const struct agg_la
             return &node->marks[i];
     }
     return NULL;
-}
-
-const struct river_mark *river_node_mark(const struct river_node *node, const struct agg_lane *lane)
-{
-    return find_mark((struct river_node *)(uintptr_t)node, lane);
 }
 
 static void reply(struct river *river, uint32_t index, const struct agg_action *action)
@@ -33,14 +29,21 @@ static void reply(struct river *river, uint32_t index, const struct agg_action *
     river_post(river, &parcel);
 }
 
-static void write(struct river_node *node, const struct agg_action *action, const struct river_parcel *parcel)
+static void write(struct river *river, struct river_node *node, const struct agg_action *action,
+                  const struct river_parcel *parcel)
 {
     bool is_data = action->kind == AGG_ACTION_WRITE && parcel->header.kind == WEIR_RECORD_DATA;
-    node->writes[node->write_count++] = (struct river_write){.lane = action->lane,
-                                                             .mark = action->mark,
-                                                             .batch = is_data ? parcel->batch : 0,
-                                                             .flows = is_data ? parcel->header.totals.flows : 0,
-                                                             .lost = is_data ? 0 : action->lost.flows};
+    struct river_write *write = &node->writes[node->write_count++];
+    *write = (struct river_write){.lane = action->lane, .mark = action->mark, .first_seq = action->first_seq};
+    if (!is_data) {
+        write->lost = action->lost;
+        return;
+    }
+    write->batch = parcel->batch;
+    write->source = river->batches[parcel->batch].source;
+    write->sums = (struct weir_cum){.flows = parcel->header.totals.flows,
+                                    .packets = parcel->header.totals.packets,
+                                    .bytes = parcel->header.totals.bytes};
 }
 
 /** What the core asks for before it can judge the message. */
@@ -49,6 +52,15 @@ struct question {
     bool open; /* the bytes */
     struct agg_lane lane;
 };
+
+static void check_ledger(struct river *river, uint32_t index)
+{
+    const struct agg_intake *core = river->nodes[index].core;
+    uint64_t passed = agg_intake_waiting(core);
+    for (int i = 0; i < AGG_FATES_COUNT; i++)
+        passed += agg_intake_fates(core)[i];
+    if (passed != agg_intake_received(core)) river_complain(river, "the ledger of aggregator %u is not even", index);
+}
 
 static struct question carry_out(struct river *river, uint32_t index, const struct river_parcel *parcel)
 {
@@ -60,7 +72,7 @@ static struct question carry_out(struct river *river, uint32_t index, const stru
         switch (action->kind) {
         case AGG_ACTION_SEND: reply(river, index, action); break;
         case AGG_ACTION_WRITE:
-        case AGG_ACTION_LOSS: write(node, action, parcel); break;
+        case AGG_ACTION_LOSS: write(river, node, action, parcel); break;
         case AGG_ACTION_LOAD:
             question.load = true;
             question.lane = action->lane;
@@ -69,13 +81,14 @@ static struct question carry_out(struct river *river, uint32_t index, const stru
         case AGG_ACTION_ALARM: river_complain(river, "aggregator %u raises the alarm %d", index, action->alarm); break;
         }
     }
+    if (!question.load && !question.open) check_ledger(river, index);
     return question;
 }
 
 static void load_mark(struct river *river, uint32_t index, const struct agg_lane *lane, uint64_t seq)
 {
     struct river_node *node = &river->nodes[index];
-    const struct river_mark *mark = find_mark(node, lane);
+    const struct river_mark *mark = river_node_mark(node, lane);
     struct agg_event event = {.kind = AGG_EVENT_MARK, .lane = *lane};
     if (mark != NULL) event.mark = mark->mark;
     if (river->mutant == RIVER_GAP_ACCEPTED && event.mark.seq < seq - 1) event.mark.seq = seq - 1;
@@ -112,14 +125,17 @@ void river_node_receive(struct river *river, const struct river_parcel *parcel)
 /** One write becomes durable: batch, sums and mark together. */
 static void apply(struct river *river, struct river_node *node, const struct river_write *write, bool with_mark)
 {
-    struct river_mark *mark = find_mark(node, &write->lane);
+    struct river_mark *mark = river_node_mark(node, &write->lane);
     if (mark == NULL) {
         assert(node->mark_count < sizeof node->marks / sizeof *node->marks);
         mark = &node->marks[node->mark_count++];
         *mark = (struct river_mark){.lane = write->lane};
     }
-    mark->flows += write->flows;
-    mark->lost += write->lost;
+    if (write->first_seq != mark->mark.seq + 1)
+        river_complain(river, "%" PRIu64 " of a lane is stored after %" PRIu64, write->first_seq, mark->mark.seq);
+    river_sum(&mark->stored, &write->sums);
+    river_sum(&mark->lost, &write->lost);
+    if (write->batch != 0) river_sum(&node->by_source[write->source], &write->sums);
     if (write->batch != 0 && ++node->stored[write->batch] > 1)
         river_complain(river, "batch %u is stored twice in an aggregator", write->batch);
     if (with_mark) mark->mark = write->mark;
@@ -128,7 +144,7 @@ static void apply(struct river *river, struct river_node *node, const struct riv
 void river_node_commit(struct river *river, uint32_t index)
 {
     struct river_node *node = &river->nodes[index];
-    bool fails = river_mishap(river, 20);
+    bool fails = river_mishap(river, river->weather.failed_write);
     if (agg_intake_waiting(node->core) == 0 && node->write_count == 0) return;
     if (river->mutant == RIVER_MARK_APART && river_mishap(river, 20)) { /* a crash between the two */
         for (uint32_t i = 0; i < node->write_count; i++)
@@ -145,11 +161,39 @@ void river_node_commit(struct river *river, uint32_t index)
     carry_out(river, index, NULL);
 }
 
+static void list_owned(const struct river *river, uint32_t index, bool owned[WEIR_SHARDS])
+{
+    for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++)
+        owned[shard] = weir_map_owns(river->nodes[index].map, index, shard);
+}
+
+void river_node_reload(struct river *river, uint32_t index)
+{
+    struct river_node *node = &river->nodes[index];
+    bool owned[WEIR_SHARDS];
+    if (node->map == river->map) return;
+    node->map = river->map;
+    if (node->core == NULL) return;
+    list_owned(river, index, owned);
+    struct agg_event event = {.kind = AGG_EVENT_MAP, .epoch = node->map->epoch, .owned = owned};
+    agg_intake_step(node->core, &event, &river->agg_actions);
+    carry_out(river, index, NULL);
+}
+
+void river_node_press(struct river *river, uint32_t index, bool busy)
+{
+    struct agg_event event = {.kind = AGG_EVENT_PRESSURE, .busy = busy};
+    agg_intake_step(river->nodes[index].core, &event, &river->agg_actions);
+    carry_out(river, index, NULL);
+}
+
 void river_node_start(struct river *river, uint32_t index)
 {
     struct river_node *node = &river->nodes[index];
+    bool owned[WEIR_SHARDS];
+    list_owned(river, index, owned);
     struct agg_intake_conf conf = {
-        .epoch = river->map->epoch, .owned = node->owned, .lanes_most = AGG_INTAKE_LANES_LEAST, .busy_retry_ms = 200};
+        .epoch = node->map->epoch, .owned = owned, .lanes_most = AGG_INTAKE_LANES_LEAST, .busy_retry_ms = 200};
     if (agg_intake_create(&conf, &node->core) < 0) river_complain(river, "no memory");
 }
 
@@ -160,4 +204,5 @@ void river_node_crash(struct river *river, uint32_t index)
     agg_intake_destroy(node->core);
     node->core = NULL;
     node->write_count = 0;
+    node->asleep_until_ms = 0;
 }

@@ -17,17 +17,27 @@ enum {
     RIVER_STORM_MS = 10000,
     RIVER_CALM_MS = 400000, /* the longest that draining may take: every back-off at its longest */
     RIVER_BATCHES_MOST = 2000,
-    RIVER_PARCELS_MOST = 512
+    RIVER_PARCELS_MOST = 512,
+    RIVER_MAPS_MOST = 8,
+    RIVER_BATCH_BYTES = 1000 /* of every batch, to a broker */
+};
+
+/** What an agent put into a batch: the book that everything is compared with in the end. */
+struct river_batch {
+    bool accepted; /* synced by its agent, and not dropped by its spool since */
+    uint32_t shard;
+    uint32_t source; /* of the whole river */
+    struct weir_cum sums;
 };
 
 /** A record of an agent's spool: a batch, or the loss of several. */
 struct river_record {
     uint64_t first;
     uint64_t last;
-    uint64_t flows;
-    uint64_t cum_flows; /* of the lane, up to and including this one */
-    uint32_t batch;     /* which one of the whole run it holds; 0: a loss */
-    uint32_t source;
+    struct weir_cum sums;
+    struct weir_cum cum; /* of the lane, up to and including this one */
+    uint32_t batch;      /* which one of the whole run it holds; 0: a loss */
+    uint32_t source;     /* of its agent */
 };
 
 struct river_lane {
@@ -51,41 +61,61 @@ struct river_agent {
     struct ship_core *core; /* NULL: down */
     uint64_t processes;
     uint32_t broker;
-    uint32_t connection; /* as the broker knows it; 0 none */
+    uint32_t connection;     /* as the broker knows it; 0 none */
+    int64_t asleep_until_ms; /* stopped, or without a processor */
 };
 
 struct river_broker {
     struct route_core *core; /* NULL: down */
     uint32_t processes;
     uint32_t links[RIVER_NODES]; /* how often each was made */
+    const struct weir_map *map;  /* the file on its disk, which need not be the newest */
+    int64_t asleep_until_ms;
 };
 
 /** What the running write will make durable. */
 struct river_write {
     struct agg_lane lane;
     struct agg_mark mark;
-    uint32_t batch; /* 0: a loss only */
-    uint64_t flows;
-    uint64_t lost;
+    uint64_t first_seq;
+    uint32_t batch;  /* 0: a loss only */
+    uint32_t source; /* of the whole river */
+    struct weir_cum sums;
+    struct weir_cum lost;
 };
 
 struct river_mark {
     struct agg_lane lane;
     struct agg_mark mark;
-    uint64_t flows; /* stored in the lane */
-    uint64_t lost;  /* accounted for as lost */
+    struct weir_cum stored; /* in the lane */
+    struct weir_cum lost;   /* accounted for as lost */
 };
 
 struct river_node {
-    bool owned[WEIR_SHARDS];
     /* durable */
+    const struct weir_map *map;
     uint8_t stored[RIVER_BATCHES_MOST]; /* how often each batch is there */
+    struct weir_cum by_source[RIVER_AGENTS * RIVER_SOURCES];
     uint32_t mark_count;
     struct river_mark marks[RIVER_AGENTS * RIVER_SOURCES * 4];
     /* gone in a crash */
     struct agg_intake *core; /* NULL: down */
     uint32_t write_count;
     struct river_write writes[AGG_INTAKE_ACTIONS_MOST];
+    int64_t asleep_until_ms;
+};
+
+/** How bad it is: drawn from the seed, so that every mixture of troubles has its runs. Per mille of its occasions. */
+struct river_weather {
+    uint32_t loss;
+    uint32_t repeat;
+    uint32_t late;
+    uint32_t damage;
+    uint32_t crash;
+    uint32_t sleep;
+    uint32_t cut;
+    uint32_t map;
+    uint32_t failed_write;
 };
 
 enum river_place { RIVER_TO_AGENT, RIVER_TO_BROKER, RIVER_TO_NODE };
@@ -96,7 +126,7 @@ struct river_parcel {
     uint64_t order; /* of sending */
     enum river_place to;
     uint32_t index;             /* of the receiver */
-    uint32_t from;              /* agent or node */
+    uint32_t from;              /* the sender's index */
     bool from_node;             /* RIVER_TO_BROKER: else from an agent */
     uint32_t connection;        /* agent and broker: on which */
     uint32_t process;           /* of the broker that it came from or is for */
@@ -113,11 +143,16 @@ struct river {
     uint64_t random;
     int64_t now_ms;
     bool stormy;
-    uint32_t batches; /* made so far; numbers begin at 1 */
-    bool accepted[RIVER_BATCHES_MOST];
-    uint32_t shard_of_batch[RIVER_BATCHES_MOST];
+    struct river_weather weather;
+    uint32_t credit;       /* batches that a broker has room for */
+    uint32_t batches_made; /* numbers begin at 1 */
+    struct river_batch batches[RIVER_BATCHES_MOST];
     uint32_t connections;
-    struct weir_map *map;
+    uint32_t map_count;
+    struct weir_map *maps[RIVER_MAPS_MOST];
+    const struct weir_map *map; /* the newest */
+    int64_t agent_cut_until_ms[RIVER_AGENTS][RIVER_BROKERS];
+    int64_t node_cut_until_ms[RIVER_BROKERS][RIVER_NODES];
     struct weir_allow *allow;
     struct river_agent agents[RIVER_AGENTS];
     struct river_broker brokers[RIVER_BROKERS];
@@ -141,6 +176,18 @@ uint32_t river_below(struct river *river, uint32_t limit);
 /** True in @per_mille of a thousand cases, while it is stormy. */
 bool river_mishap(struct river *river, uint32_t per_mille);
 
+static inline void river_sum(struct weir_cum *sum, const struct weir_cum *more)
+{
+    sum->flows += more->flows;
+    sum->packets += more->packets;
+    sum->bytes += more->bytes;
+}
+
+static inline bool river_is_same(const struct weir_cum *a, const struct weir_cum *b)
+{
+    return a->flows == b->flows && a->packets == b->packets && a->bytes == b->bytes;
+}
+
 /** Send a copy of @parcel; it may get lost, late or repeated. */
 void river_post(struct river *river, const struct river_parcel *parcel);
 
@@ -159,14 +206,29 @@ void river_agent_reset(struct river *river, uint32_t agent);
 void river_broker_start(struct river *river, uint32_t broker);
 void river_broker_crash(struct river *river, uint32_t broker);
 void river_broker_tick(struct river *river, uint32_t broker);
+/** Read the newest map. */
+void river_broker_reload(struct river *river, uint32_t broker);
 void river_broker_receive(struct river *river, const struct river_parcel *parcel);
 
 void river_node_start(struct river *river, uint32_t node);
 void river_node_crash(struct river *river, uint32_t node);
 void river_node_receive(struct river *river, const struct river_parcel *parcel);
+/** Read the newest map. */
+void river_node_reload(struct river *river, uint32_t node);
+void river_node_press(struct river *river, uint32_t node, bool busy);
 /** Commit what waits, or fail to. */
 void river_node_commit(struct river *river, uint32_t node);
 /** The durable mark of a lane, or NULL. */
-const struct river_mark *river_node_mark(const struct river_node *node, const struct agg_lane *lane);
+struct river_mark *river_node_mark(struct river_node *node, const struct agg_lane *lane);
+
+/** The first map, that everybody has. */
+void river_map_begin(struct river *river);
+/** Now and then there is another map, and its readers read it when they come to it. */
+void river_map_live(struct river *river);
+/** Everybody reads the newest map. */
+void river_map_settle(struct river *river);
+
+/** Everything accepted is where it belongs, once, in sum and by source; complains if not. */
+void river_check(struct river *river);
 
 #endif

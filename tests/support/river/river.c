@@ -56,7 +56,7 @@ bool river_mishap(struct river *river, uint32_t per_mille)
     return river->stormy && river_below(river, 1000) < per_mille;
 }
 
-static void post_once(struct river *river, const struct river_parcel *parcel)
+static void post_once(struct river *river, const struct river_parcel *parcel, int64_t held_until_ms)
 {
     if (river->parcel_count == RIVER_PARCELS_MOST) {
         river->report->parcels_lost++;
@@ -67,26 +67,43 @@ static void post_once(struct river *river, const struct river_parcel *parcel)
     *copy = *parcel;
     copy->order = river->report->parcels;
     copy->due_ms = river->now_ms + 10 + (river->stormy ? river_below(river, 30) : 0);
-    if (river_mishap(river, 20)) copy->due_ms += river_below(river, 5000);
+    if (river_mishap(river, river->weather.late)) copy->due_ms += river_below(river, 5000);
+    if (copy->due_ms < held_until_ms) copy->due_ms = held_until_ms;
     river->parcels[river->parcel_count++] = copy;
     river->report->parcels++;
 }
 
+/** Until when the link of a parcel is cut; NULL for what goes over no link. */
+static int64_t *cut_on_the_way(struct river *river, const struct river_parcel *parcel)
+{
+    if (parcel->news != ROUTE_EVENT_TICK) return NULL;
+    uint32_t from = parcel->from, to = parcel->index;
+    switch (parcel->to) {
+    case RIVER_TO_AGENT: return &river->agent_cut_until_ms[to][from];
+    case RIVER_TO_NODE: return &river->node_cut_until_ms[from][to];
+    case RIVER_TO_BROKER: break;
+    }
+    return parcel->from_node ? &river->node_cut_until_ms[to][from] : &river->agent_cut_until_ms[from][to];
+}
+
 void river_post(struct river *river, const struct river_parcel *parcel)
 {
-    if (river_mishap(river, 40)) {
+    int64_t *cut = cut_on_the_way(river, parcel);
+    bool is_cut = cut != NULL && *cut > river->now_ms;
+    /* Half of what meets a cut is kept by the senders' sockets until it is over. */
+    if (river_mishap(river, is_cut ? 500 : river->weather.loss)) {
         river->report->parcels_lost++;
         return;
     }
-    post_once(river, parcel);
-    if (!river_mishap(river, 40)) return;
+    post_once(river, parcel, is_cut ? *cut : 0);
+    if (!river_mishap(river, river->weather.repeat)) return;
     river->report->parcels_repeated++;
-    post_once(river, parcel);
+    post_once(river, parcel, is_cut ? *cut : 0);
 }
 
 static void deliver(struct river *river, const struct river_parcel *parcel)
 {
-    river_trace(river, parcel->to, parcel->msg.kind, parcel->msg.seq);
+    river_trace(river, (uint64_t)parcel->to << 8 | parcel->index, parcel->msg.kind, parcel->msg.seq);
     switch (parcel->to) {
     case RIVER_TO_AGENT: river_agent_receive(river, parcel); break;
     case RIVER_TO_BROKER: river_broker_receive(river, parcel); break;
@@ -109,10 +126,25 @@ static int next_due(const struct river *river)
     return next;
 }
 
+static int64_t *asleep_until(struct river *river, enum river_place place, uint32_t index)
+{
+    switch (place) {
+    case RIVER_TO_AGENT: return &river->agents[index].asleep_until_ms;
+    case RIVER_TO_BROKER: return &river->brokers[index].asleep_until_ms;
+    case RIVER_TO_NODE: break;
+    }
+    return &river->nodes[index].asleep_until_ms;
+}
+
 static void deliver_due(struct river *river)
 {
     for (int i = next_due(river); i >= 0 && river->report->sound; i = next_due(river)) {
         struct river_parcel *parcel = river->parcels[i];
+        int64_t awake_ms = *asleep_until(river, parcel->to, parcel->index);
+        if (awake_ms > river->now_ms) {
+            parcel->due_ms = awake_ms;
+            continue;
+        }
         river->parcels[i] = river->parcels[--river->parcel_count];
         deliver(river, parcel);
         weir_free(parcel);
@@ -124,13 +156,36 @@ static void crash_or_start(struct river *river, bool is_up, uint32_t index, void
 {
     bool must_start = !is_up && (!river->stormy || river_below(river, 100) == 0);
     if (must_start) start(river, index);
-    if (!is_up || !river_mishap(river, 1)) return;
+    if (!is_up || !river_mishap(river, river->weather.crash)) return;
     river->report->crashes++;
     crash(river, index);
 }
 
+/** Somebody stops for a while, as under SIGSTOP, or a link does. */
+static void pause_somebody(struct river *river)
+{
+    enum { SLEEP_MOST_MS = 7000, CUT_MOST_MS = 9000 };
+    static const uint32_t counts[] = {RIVER_AGENTS, RIVER_BROKERS, RIVER_NODES};
+    if (river_mishap(river, river->weather.sleep)) {
+        uint32_t place = river_below(river, 3);
+        int64_t *until = asleep_until(river, (enum river_place)place, river_below(river, counts[place]));
+        *until = river->now_ms + river_below(river, SLEEP_MOST_MS);
+        river->report->pauses++;
+    }
+    if (river_mishap(river, river->weather.cut)) {
+        uint32_t broker = river_below(river, RIVER_BROKERS);
+        int64_t until = river->now_ms + river_below(river, CUT_MOST_MS);
+        if (river_below(river, 2) == 0)
+            river->agent_cut_until_ms[river_below(river, RIVER_AGENTS)][broker] = until;
+        else
+            river->node_cut_until_ms[broker][river_below(river, RIVER_NODES)] = until;
+        river->report->cuts++;
+    }
+}
+
 static void weather(struct river *river)
 {
+    pause_somebody(river);
     for (uint32_t i = 0; i < RIVER_AGENTS; i++) {
         crash_or_start(river, river->agents[i].core != NULL, i, river_agent_crash, river_agent_start);
         if (river_mishap(river, 1)) river_agent_reset(river, i);
@@ -145,20 +200,18 @@ static void live(struct river *river)
 {
     bool tick = river->now_ms % RIVER_TICK_MS == 0;
     for (uint32_t i = 0; i < RIVER_AGENTS; i++) {
-        if (river->agents[i].core == NULL) continue;
+        if (river->agents[i].core == NULL || river->agents[i].asleep_until_ms > river->now_ms) continue;
         if (tick) river_agent_tick(river, i);
         if (river->stormy) river_agent_live(river, i);
     }
     for (uint32_t i = 0; i < RIVER_BROKERS; i++) {
-        if (tick && river->brokers[i].core != NULL) river_broker_tick(river, i);
+        const struct river_broker *broker = &river->brokers[i];
+        if (tick && broker->core != NULL && broker->asleep_until_ms <= river->now_ms) river_broker_tick(river, i);
     }
     for (uint32_t i = 0; i < RIVER_NODES; i++) {
-        struct river_node *node = &river->nodes[i];
-        if (node->core == NULL) continue;
-        if (river_mishap(river, 1)) {
-            struct agg_event event = {.kind = AGG_EVENT_PRESSURE, .busy = river_below(river, 2) == 0};
-            agg_intake_step(node->core, &event, &river->agg_actions);
-        }
+        const struct river_node *node = &river->nodes[i];
+        if (node->core == NULL || node->asleep_until_ms > river->now_ms) continue;
+        if (river_mishap(river, 1)) river_node_press(river, i, river_below(river, 2) == 0);
         if (river_below(river, 3) == 0) river_node_commit(river, i);
     }
 }
@@ -171,17 +224,39 @@ static bool is_drained(const struct river *river)
     return true;
 }
 
-/** The sky clears: nothing is lost, late or repeated any more, and nobody is under pressure. */
+static void complain_of_standstill(struct river *river)
+{
+    for (uint32_t i = 0; i < RIVER_AGENTS; i++) {
+        const struct river_agent *agent = &river->agents[i];
+        for (uint32_t k = 0; k < agent->lane_count; k++) {
+            const struct river_lane *lane = &agent->lanes[k];
+            if (lane->count == 0 || lane->acked == lane->records[lane->count - 1].last) continue;
+            const struct ship_state *state = ship_core_state(agent->core);
+            river_complain(river, "shard %u of %s stands at %" PRIu64 " of %" PRIu64 ", phase %d, %u in flight of %u",
+                           lane->shard, agent->name, lane->acked, lane->records[lane->count - 1].last,
+                           (int)state->phase, state->in_flight, state->credit);
+        }
+    }
+}
+
+/** The sky clears: nothing is lost, late or repeated any more, nobody sleeps, and nobody is under pressure. */
 static void clear_up(struct river *river)
 {
     river->stormy = false;
+    for (uint32_t i = 0; i < RIVER_AGENTS; i++)
+        river->agents[i].asleep_until_ms = 0;
+    for (uint32_t i = 0; i < RIVER_BROKERS; i++)
+        river->brokers[i].asleep_until_ms = 0;
+    for (uint32_t i = 0; i < RIVER_NODES; i++)
+        river->nodes[i].asleep_until_ms = 0;
+    memset(river->agent_cut_until_ms, 0, sizeof river->agent_cut_until_ms);
+    memset(river->node_cut_until_ms, 0, sizeof river->node_cut_until_ms);
     weather(river);
+    river_map_settle(river);
     for (uint32_t i = 0; i < RIVER_AGENTS; i++)
         river_agent_sync(river, i);
-    for (uint32_t i = 0; i < RIVER_NODES; i++) {
-        struct agg_event event = {.kind = AGG_EVENT_PRESSURE};
-        agg_intake_step(river->nodes[i].core, &event, &river->agg_actions);
-    }
+    for (uint32_t i = 0; i < RIVER_NODES; i++)
+        river_node_press(river, i, false);
 }
 
 static void flow(struct river *river)
@@ -191,97 +266,12 @@ static void flow(struct river *river)
         river->now_ms += RIVER_STEP_MS;
         if (river->now_ms == RIVER_STORM_MS) clear_up(river);
         weather(river);
+        river_map_live(river);
         deliver_due(river);
         live(river);
         if (river->stormy) continue;
         if (is_drained(river)) return;
-        if (river->now_ms > RIVER_STORM_MS + RIVER_CALM_MS) {
-            for (int i = 0; i < RIVER_AGENTS; i++) {
-                struct river_agent *a = &river->agents[i];
-                const struct ship_state *st = ship_core_state(a->core);
-                printf("agent %d phase %d broker %u conn %u credit %u inflight %u failovers %lu sent %lu resent %lu "
-                       "timeouts %lu nacks:",
-                       i, st->phase, st->broker, a->connection, st->credit, st->in_flight, st->failovers, st->sent,
-                       st->resent, st->timeouts);
-                for (int c = 0; c < WEIR_CODES; c++)
-                    printf(" %s=%lu", weir_code_name(c), st->nacks[c]);
-                printf("\n");
-                for (uint32_t l = 0; l < a->lane_count; l++) {
-                    struct river_lane *L = &a->lanes[l];
-                    printf("  lane %u acked %lu durable %lu last %lu synced %u count %u owners %u %u:", L->shard,
-                           L->acked, L->acked_durable, L->count ? L->records[L->count - 1].last : 0, L->synced,
-                           L->count, river->map->owners[L->shard][0], river->map->owners[L->shard][1]);
-                    struct agg_lane al = {.inc = 1, .shard = L->shard};
-                    weir_agent_id(a->name, al.agent);
-                    for (int n = 0; n < RIVER_NODES; n++) {
-                        const struct river_mark *m = river_node_mark(&river->nodes[n], &al);
-                        if (m) printf(" n%d mark %lu", n, m->mark.seq);
-                    }
-                    printf("\n");
-                }
-            }
-            for (int b = 0; b < RIVER_BROKERS; b++) {
-                const struct route_state *r = route_core_state(river->brokers[b].core);
-                printf("broker %d sessions %u inflight %u rec %lu acc %lu rep %lu unexp %lu :", b, r->sessions,
-                       r->in_flight, r->received, r->accepted, r->repeated, r->unexpected);
-                for (int k = 0; k < ROUTE_REFUSALS_COUNT; k++)
-                    printf(" %s=%lu", route_refusal_name(k), r->refused[k]);
-                for (int k = 0; k < ROUTE_ENDS_COUNT; k++)
-                    printf(" %s=%lu", route_end_name(k), r->ended[k]);
-                for (int n = 0; n < RIVER_NODES; n++)
-                    printf(" node%d up%d stuck%d ref %lu", n, route_core_node(river->brokers[b].core, n)->up,
-                           route_core_node(river->brokers[b].core, n)->stuck,
-                           route_core_node(river->brokers[b].core, n)->refused);
-                printf("\n");
-            }
-            for (int n = 0; n < RIVER_NODES; n++) {
-                const uint64_t *f = agg_intake_fates(river->nodes[n].core);
-                printf("node %d", n);
-                for (int k = 0; k < AGG_FATES_COUNT; k++)
-                    printf(" %s=%lu", agg_fate_name(k), f[k]);
-                printf("\n");
-            }
-            river_complain(river, "the spools do not drain");
-        }
-    }
-}
-
-/** Every accepted batch once in each owner, no other anywhere, and the sums of every lane even. */
-static void check_stores(struct river *river)
-{
-    for (uint32_t i = 0; i < RIVER_NODES; i++) {
-        const struct river_node *node = &river->nodes[i];
-        for (uint32_t batch = 1; batch <= river->batches; batch++) {
-            bool must = river->accepted[batch] && node->owned[river->shard_of_batch[batch]];
-            bool may = node->owned[river->shard_of_batch[batch]]; /* dropped by its agent, and stored before that */
-            if (node->stored[batch] > may || node->stored[batch] < must)
-                river_complain(river, "aggregator %u has batch %u %u times", i, batch, node->stored[batch]);
-        }
-        for (uint32_t k = 0; k < node->mark_count; k++) {
-            const struct river_mark *mark = &node->marks[k];
-            if (mark->flows + mark->lost != mark->mark.cum.flows) {
-                river_complain(river, "aggregator %u: %" PRIu64 " stored + %" PRIu64 " lost is not %" PRIu64, i,
-                               mark->flows, mark->lost, mark->mark.cum.flows);
-            }
-        }
-    }
-}
-
-static void build_map(struct river *river)
-{
-    river->map = weir_malloc(sizeof *river->map);
-    if (river->map == NULL) abort();
-    weir_map_init(river->map);
-    river->map->replication = 2;
-    for (uint32_t i = 0; i < RIVER_NODES; i++) {
-        struct weir_node node = {.weight = WEIR_WEIGHT_DEFAULT};
-        snprintf(node.name, sizeof node.name, "agg-%u", i);
-        if (weir_map_add_aggregator(river->map, &node) < 0) abort();
-    }
-    weir_map_place(river->map);
-    for (uint32_t i = 0; i < RIVER_NODES; i++) {
-        for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++)
-            river->nodes[i].owned[shard] = weir_map_owns(river->map, i, shard);
+        if (river->now_ms > RIVER_STORM_MS + RIVER_CALM_MS) complain_of_standstill(river);
     }
 }
 
@@ -305,9 +295,25 @@ static void build_agent(struct river *river, uint32_t index)
     }
 }
 
+/** Mild in some ways and wild in others, and each of them not at all in some runs. */
+static void draw_weather(struct river *river)
+{
+    struct river_weather *weather = &river->weather;
+    const struct {
+        uint32_t *of;
+        uint32_t most;
+    } kinds[] = {{&weather->loss, 80},  {&weather->repeat, 80}, {&weather->late, 40},
+                 {&weather->damage, 6}, {&weather->crash, 2},   {&weather->sleep, 4},
+                 {&weather->cut, 4},    {&weather->map, 12},    {&weather->failed_write, 40}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        *kinds[i].of = river_below(river, 4) == 0 ? 0 : 1 + river_below(river, kinds[i].most);
+    river->credit = 2u << river_below(river, 6);
+}
+
 static void build(struct river *river)
 {
-    build_map(river);
+    draw_weather(river);
+    river_map_begin(river);
     if (weir_allow_create(&river->allow) < 0) abort();
     for (uint32_t i = 0; i < RIVER_AGENTS; i++)
         build_agent(river, i);
@@ -334,7 +340,8 @@ static void take_down(struct river *river)
         weir_free(river->parcels[--river->parcel_count]);
     route_actions_fini(&river->route_actions);
     weir_allow_destroy(river->allow);
-    weir_free(river->map);
+    while (river->map_count > 0)
+        weir_free(river->maps[--river->map_count]);
 }
 
 void river_run(uint64_t seed, enum river_mutant mutant, struct river_report *out)
@@ -347,7 +354,7 @@ void river_run(uint64_t seed, enum river_mutant mutant, struct river_report *out
     river->report = out;
     build(river);
     flow(river);
-    if (out->sound) check_stores(river);
+    if (out->sound) river_check(river);
     out->lasted_ms = river->now_ms;
     take_down(river);
     weir_free(river);

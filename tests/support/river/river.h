@@ -4,8 +4,9 @@
  * repeated step by step.
  *
  * What is durable is kept over crashes and nothing else: an agent's synced records and its last written position, an
- * aggregator's committed batches and marks; a broker has nothing. After a stormy phase the sky clears, everything is
- * started again, and the spools must drain. Then each owner must have each accepted batch exactly once.
+ * aggregator's committed batches and marks; a broker has nothing. Processes stop for a while, links are cut, shards get
+ * other owners under a new epoch, and readers of the map read it late. After a stormy phase the sky clears, everything
+ * is started again, and the spools must drain. Then each owner must have each accepted batch exactly once.
  */
 #ifndef WEIR_TESTS_SUPPORT_RIVER_RIVER_H
 #define WEIR_TESTS_SUPPORT_RIVER_RIVER_H
@@ -38,6 +39,9 @@ struct river_report {
     uint64_t parcels_lost;
     uint64_t parcels_repeated;
     uint64_t crashes;
+    uint64_t pauses; /* of processes */
+    uint64_t cuts;   /* of links */
+    uint64_t moves;  /* of a shard to another owner, with what it held */
     uint64_t commits;
     uint64_t repeats; /* batches that an aggregator had already */
     uint64_t resent;  /* records that agents sent again */
