@@ -178,8 +178,9 @@ static int copy_feeds(struct agent *agent)
                                        .format = from->format,
                                        .path = weir_strdup(from->path),
                                        .fields = weir_strdup(from->fields),
+                                       .keep = weir_strdup(from->keep),
                                        .exporter = weir_strdup(from->exporter)};
-        if (to->name == NULL || to->path == NULL || to->fields == NULL || to->exporter == NULL) {
+        if (to->name == NULL || to->path == NULL || to->fields == NULL || to->keep == NULL || to->exporter == NULL) {
             weir_conf_free(&agent_feed_conf_schema, to);
             return WEIR_ENOMEM;
         }

@@ -44,9 +44,9 @@ static int check_feed(const struct agent_conf *conf, size_t index, struct weir_w
     }
     if (feed->exporter[0] != '\0' && weir_ip_parse(feed->exporter, &ip) < 0)
         return weir_why_set(why, WEIR_EPARAM, "feeds: exporter: \"%s\" is not an address", feed->exporter);
-    int rc = feed_parser_create((enum feed_format)feed->format, feed->fields, feed->name, &parser, why);
+    int rc = feed_parser_create((enum feed_format)feed->format, feed->fields, feed->keep, feed->name, &parser, why);
     feed_parser_destroy(parser);
-    return rc < 0 ? weir_why_prefix(why, rc, "feeds: fields") : 0;
+    return rc < 0 ? weir_why_prefix(why, rc, "feeds") : 0;
 }
 
 static bool has_pushed_feed(const struct agent_conf *conf)

@@ -137,6 +137,31 @@ static struct weir_batch *add_batch(struct take *take, const struct weir_source 
     return batch;
 }
 
+/** Is there room for a flow, with whatever is kept of it? */
+static bool has_room(const struct weir_batch *batch)
+{
+    size_t kept = 0;
+    for (int i = 0; batch->extras != NULL && i < WEIR_EXTRAS_MOST; i++)
+        kept += batch->extras[i].values.size;
+    return batch->count < WEIR_BATCH_MOST &&
+           kept + (size_t)WEIR_EXTRAS_MOST * (WEIR_EXTRA_VALUE_MOST + 1) <= WEIR_EXTRA_BYTES_MOST;
+}
+
+static int append_kept(struct agent_feeds *feeds, struct weir_batch *batch)
+{
+    const struct feed_parser *parser = feeds->feed->follow.parser;
+    for (size_t i = 0; i < feed_parser_keeps(parser); i++) {
+        struct weir_extra extra = feed_parser_extra(parser, i);
+        struct weir_extra_column *column = weir_batch_extra(batch, (uint32_t)i, &extra);
+        if (column == NULL) return WEIR_ENOMEM;
+        struct weir_view value = feed_parser_kept(parser, i);
+        weir_extra_append(column, value);
+        if (value.size > WEIR_EXTRA_VALUE_MOST) count(feeds, AGENT_COUNT_feed_kept_cut, 1);
+        if (column->values.failed) return WEIR_ENOMEM;
+    }
+    return 0;
+}
+
 /** The open batch of a source with room for a flow, or NULL without memory. */
 static struct weir_batch *batch_of(struct take *take, const struct weir_source *source)
 {
@@ -144,7 +169,7 @@ static struct weir_batch *batch_of(struct take *take, const struct weir_source *
     while (i < take->open_count && (take->open[i]->source.domain != source->domain ||
                                     !weir_ip_equal(&take->open[i]->source.exporter, &source->exporter)))
         i++;
-    if (i < take->open_count && take->open[i]->count < WEIR_BATCH_MOST) return take->open[i];
+    if (i < take->open_count && has_room(take->open[i])) return take->open[i];
     struct weir_batch *batch = add_batch(take, source);
     if (batch == NULL) return NULL;
     if (i == SOURCES_MOST) i = take->open_count = 0; /* by the bytes alone, so that a take is always the same */
@@ -166,7 +191,8 @@ static void on_flow(void *ctx, const struct feed_origin *origin, const struct we
     if (feeds->silent) return;
     const struct weir_source source = source_of(feeds, origin);
     struct weir_batch *batch = batch_of(&feeds->take, &source);
-    int rc = batch == NULL ? WEIR_ENOMEM : weir_batch_append(batch, flow);
+    int rc = batch == NULL ? WEIR_ENOMEM : append_kept(feeds, batch);
+    if (rc == 0) rc = weir_batch_append(batch, flow);
     if (rc < 0) feeds->take.rc = rc;
     feeds->feed->follow.flows++;
 }
@@ -233,7 +259,8 @@ static int open_follow(struct agent_feeds *feeds, int fd, int index, const struc
     follow->inode = stat->st_ino;
     int rc = feed_reader_create(fd, &follow->reader);
     if (rc == 0)
-        rc = feed_parser_create((enum feed_format)conf->format, conf->fields, conf->name, &follow->parser, NULL);
+        rc = feed_parser_create((enum feed_format)conf->format, conf->fields, conf->keep, conf->name, &follow->parser,
+                                NULL);
     return rc;
 }
 

@@ -220,7 +220,7 @@ static int take_header(struct feed_parser *parser, struct weir_view line)
     char separator = feed_columns_separator(line);
     struct weir_view unknown;
     if (!feed_columns_is_header(&feed_aws_names, line, separator)) return 0;
-    int rc = feed_columns_take(&parser->columns, &feed_aws_names, line, separator, &unknown);
+    int rc = feed_columns_take(&parser->columns, &feed_aws_names, &parser->keep, line, separator, &unknown);
     if (rc == WEIR_ELIMIT) return feed_bad(parser, "the header line has too many columns");
     if (rc < 0)
         return feed_bad(parser, "the header line has a column that is not known, and is not used: \"%.*s\"",
@@ -237,7 +237,7 @@ static int assume_version_2(struct feed_parser *parser, struct weir_view line)
     char separator = feed_columns_separator(line);
     if (!feed_columns_next(&rest, separator, &word) || !feed_text_is(word, "2"))
         return feed_bad(parser, "there is no header line and no list of fields before this line");
-    (void)feed_columns_take(&parser->columns, &feed_aws_names, weir_view_text(version_2), ' ', &unknown);
+    (void)feed_columns_take(&parser->columns, &feed_aws_names, &parser->keep, weir_view_text(version_2), ' ', &unknown);
     parser->columns.separator = separator;
     return 0;
 }
@@ -266,6 +266,8 @@ int feed_aws_line(struct feed_parser *parser, struct weir_view line, const struc
         return feed_bad(parser, "log-status: \"%.*s\" is not OK, NODATA or SKIPDATA", feed_shown(status), status.data);
     struct weir_flow flow = {0};
     rc = make_flow(parser, &values, &flow);
+    for (size_t i = 0; i < parser->keep.count; i++)
+        parser->kept[i] = is_absent(values.kept[i]) ? weir_view_of(NULL, 0) : values.kept[i];
     if (rc == 0) out->flow(out->ctx, origin, &flow);
     return rc;
 }

@@ -26,6 +26,7 @@ struct tuple {
 
 /** What is the same for all tuples of a record. */
 struct record {
+    const json_t *root;
     const struct feed_origin *origin;
     uint64_t mac; /* of the interface */
     bool vnet;
@@ -176,6 +177,17 @@ static void take_tuples(struct feed_parser *parser, const struct record *record,
     }
 }
 
+/** What is kept is a member of the group, of what the group is in, or of the record: the nearest counts. */
+static void take_kept(struct feed_parser *parser, const struct record *record, const json_t *outer, const json_t *group)
+{
+    for (size_t i = 0; i < parser->keep.count; i++) {
+        const json_t *value = feed_json_at(group, parser->keep.name[i]);
+        if (value == NULL) value = feed_json_at(outer, parser->keep.name[i]);
+        if (value == NULL) value = feed_json_at(record->root, parser->keep.name[i]);
+        parser->kept[i] = feed_json_text(value, parser->kept_number[i]);
+    }
+}
+
 /** properties.flows[].flows[].flowTuples[] */
 static void take_nsg(struct feed_parser *parser, struct record *record, const json_t *rules, const struct feed_out *out)
 {
@@ -184,6 +196,7 @@ static void take_nsg(struct feed_parser *parser, struct record *record, const js
         for (size_t g = 0; g < json_array_size(groups); g++) {
             const json_t *group = json_array_get(groups, g);
             (void)feed_text_mac(feed_json_member(group, "mac"), &record->mac);
+            take_kept(parser, record, json_array_get(rules, r), group);
             take_tuples(parser, record, json_object_get(group, "flowTuples"), out);
         }
     }
@@ -195,8 +208,10 @@ static void take_vnet(struct feed_parser *parser, const struct record *record, c
 {
     for (size_t a = 0; a < json_array_size(acls); a++) {
         const json_t *groups = json_object_get(json_array_get(acls, a), "flowGroups");
-        for (size_t g = 0; g < json_array_size(groups); g++)
+        for (size_t g = 0; g < json_array_size(groups); g++) {
+            take_kept(parser, record, json_array_get(acls, a), json_array_get(groups, g));
             take_tuples(parser, record, json_object_get(json_array_get(groups, g), "flowTuples"), out);
+        }
     }
 }
 
@@ -205,7 +220,7 @@ int feed_azure_object(struct feed_parser *parser, struct weir_view text, const s
     json_t *root;
     int rc = feed_json_load(parser, text, &root);
     if (rc < 0) return rc;
-    struct record record = {0};
+    struct record record = {.root = root};
     (void)feed_text_mac(feed_json_member(root, "macAddress"), &record.mac);
     const json_t *nsg = json_object_get(json_object_get(root, "properties"), "flows");
     const json_t *vnet = json_object_get(json_object_get(root, "flowRecords"), "flows");

@@ -26,26 +26,44 @@ bool feed_columns_next(struct weir_view *line, char separator, struct weir_view 
     return true;
 }
 
-static bool is_name(const char *name, struct weir_view word)
+struct weir_view feed_columns_bare(struct weir_view word)
 {
-    if (strlen(name) != word.size) return false;
+    bool wrapped = word.size > 3 && memcmp(word.data, "${", 2) == 0 && word.data[word.size - 1] == '}';
+    return wrapped ? weir_view_of(word.data + 2, word.size - 3) : word;
+}
+
+static uint8_t folded(uint8_t c)
+{
+    if (c >= 'A' && c <= 'Z') return (uint8_t)(c - 'A' + 'a');
+    return c == '-' || c == '.' ? '_' : c;
+}
+
+bool feed_columns_same(struct weir_view name, struct weir_view word)
+{
+    name = feed_columns_bare(name);
+    word = feed_columns_bare(word);
+    if (name.size != word.size) return false;
     for (size_t i = 0; i < word.size; i++) {
-        uint8_t c = word.data[i];
-        if (c >= 'A' && c <= 'Z') c = (uint8_t)(c - 'A' + 'a');
-        if (c != (uint8_t)name[i] && !(c == '_' && (name[i] == '-' || name[i] == '.'))) return false;
+        if (folded(name.data[i]) != folded(word.data[i])) return false;
     }
     return true;
 }
 
+int feed_keep_find(const struct feed_keep *keep, struct weir_view word)
+{
+    for (size_t i = 0; i < keep->count; i++) {
+        if (feed_columns_same(keep->name[i], word)) return (int)i;
+    }
+    return -1;
+}
+
 int feed_columns_find(const struct feed_names *names, struct weir_view word)
 {
-    if (word.size > 3 && memcmp(word.data, "${", 2) == 0 && word.data[word.size - 1] == '}')
-        word = weir_view_of(word.data + 2, word.size - 3);
     for (size_t i = 0; i < names->known_count; i++) {
-        if (is_name(names->known[i], word)) return (int)i;
+        if (feed_columns_same(weir_view_text(names->known[i]), word)) return (int)i;
     }
     for (size_t i = 0; i < names->other_count; i++) {
-        if (is_name(names->other[i], word)) return -1;
+        if (feed_columns_same(weir_view_text(names->other[i]), word)) return -1;
     }
     return WEIR_ENOTFOUND;
 }
@@ -56,8 +74,8 @@ bool feed_columns_is_header(const struct feed_names *names, struct weir_view lin
     return feed_columns_next(&line, separator, &word) && feed_columns_find(names, word) != WEIR_ENOTFOUND;
 }
 
-int feed_columns_take(struct feed_columns *columns, const struct feed_names *names, struct weir_view line,
-                      char separator, struct weir_view *unknown)
+int feed_columns_take(struct feed_columns *columns, const struct feed_names *names, const struct feed_keep *keep,
+                      struct weir_view line, char separator, struct weir_view *unknown)
 {
     struct feed_columns fresh = {.separator = separator};
     struct weir_view word;
@@ -66,6 +84,7 @@ int feed_columns_take(struct feed_columns *columns, const struct feed_names *nam
         if (fresh.count == FEED_COLUMNS_MOST) return WEIR_ELIMIT;
         int field = feed_columns_find(names, word);
         if (field == WEIR_ENOTFOUND && unknown->data == NULL) *unknown = word;
+        fresh.kept[fresh.count] = (int8_t)feed_keep_find(keep, word);
         fresh.field[fresh.count++] = (int8_t)(field == WEIR_ENOTFOUND ? -1 : field);
     }
     if (fresh.count == 0) return WEIR_EFORMAT;
@@ -81,6 +100,7 @@ int feed_columns_split(const struct feed_columns *columns, struct weir_view line
     *count = 0;
     while (feed_columns_next(&line, columns->separator, &word)) {
         if (*count < columns->count && columns->field[*count] >= 0) values->at[columns->field[*count]] = word;
+        if (*count < columns->count && columns->kept[*count] >= 0) values->kept[columns->kept[*count]] = word;
         (*count)++;
     }
     return *count == columns->count ? 0 : WEIR_EFORMAT;

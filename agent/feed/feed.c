@@ -4,6 +4,7 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -61,8 +62,67 @@ static const struct feed_names *names_of(enum feed_format format)
     return format == FEED_ZEEK ? &feed_zeek_names : NULL;
 }
 
-int feed_parser_create(enum feed_format format, const char *fields, const char *name, struct feed_parser **ret,
-                       struct weir_why *why)
+/* ---- what is kept beside fields ---- */
+
+_Static_assert((int)FEED_KEEP_MOST == (int)WEIR_EXTRAS_MOST, "what is kept becomes extra columns");
+
+size_t feed_parser_keeps(const struct feed_parser *parser)
+{
+    return parser->keep.count;
+}
+
+struct weir_extra feed_parser_extra(const struct feed_parser *parser, size_t at)
+{
+    struct weir_extra extra = {.type = WEIR_EXTRA_STRING};
+    struct weir_view name = parser->keep.name[at];
+    for (size_t i = 0; i < name.size; i++) {
+        uint8_t c = name.data[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        extra.name[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : plain ? (char)c : '_';
+    }
+    return extra;
+}
+
+struct weir_view feed_parser_kept(const struct feed_parser *parser, size_t at)
+{
+    return parser->kept[at];
+}
+
+static bool can_be_kept(struct weir_view name)
+{
+    bool good = name.size > 0 && name.size < WEIR_EXTRA_NAME_BYTES;
+    for (size_t i = 0; good && i < name.size; i++)
+        good = isalnum(name.data[i]) || strchr("-_.", name.data[i]) != NULL;
+    return good;
+}
+
+static int take_keep(struct feed_parser *parser, struct weir_why *why)
+{
+    const struct feed_names *names = names_of(parser->format);
+    for (char *at = parser->keep_text; (at = strchr(at, ',')) != NULL;)
+        *at = ' ';
+    struct weir_view rest = weir_view_text(parser->keep_text);
+    struct weir_view word;
+    while (feed_columns_next(&rest, ' ', &word)) {
+        word = feed_columns_bare(word);
+        int size = (int)word.size;
+        const char *text = (const char *)word.data;
+        if (parser->keep.count == FEED_KEEP_MOST)
+            return weir_why_set(why, WEIR_EPARAM, "keep: there are more than %d names", FEED_KEEP_MOST);
+        if (!can_be_kept(word))
+            return weir_why_set(why, WEIR_EPARAM, "keep: \"%.*s\" is not 1 to %d letters, digits, '-', '_' and '.'",
+                                size, text, WEIR_EXTRA_NAME_BYTES - 1);
+        if (feed_keep_find(&parser->keep, word) >= 0)
+            return weir_why_set(why, WEIR_EPARAM, "keep: \"%.*s\" is there twice", size, text);
+        if (parser->format == FEED_AWS && feed_columns_find(names, word) == WEIR_ENOTFOUND)
+            return weir_why_set(why, WEIR_EPARAM, "keep: \"%.*s\" is no field of aws", size, text);
+        parser->keep.name[parser->keep.count++] = word;
+    }
+    return 0;
+}
+
+int feed_parser_create(enum feed_format format, const char *fields, const char *keep, const char *name,
+                       struct feed_parser **ret, struct weir_why *why)
 {
     int rc = WEIR_ENOMEM;
     struct feed_parser *parser = weir_calloc(1, sizeof *parser);
@@ -75,18 +135,23 @@ int feed_parser_create(enum feed_format format, const char *fields, const char *
     parser->objects.left = true;
     parser->unset[0] = '-';
     parser->name = weir_strdup(name);
-    if (parser->name == NULL) goto fail;
+    parser->keep_text = weir_strdup(keep == NULL ? "" : keep);
+    if (parser->name == NULL || parser->keep_text == NULL) goto fail;
+    rc = take_keep(parser, why);
+    if (rc < 0) goto fail;
 
     if (fields != NULL && fields[0] != '\0') {
         struct weir_view line = weir_view_text(fields);
         struct weir_view unknown;
         if (names_of(format) == NULL) {
-            rc = weir_why_set(why, WEIR_EPARAM, "the columns of %s are not to be chosen", feed_format_name(format));
+            rc = weir_why_set(why, WEIR_EPARAM, "fields: the columns of %s are not to be chosen",
+                              feed_format_name(format));
             goto fail;
         }
-        rc = feed_columns_take(&parser->columns, names_of(format), line, feed_columns_separator(line), &unknown);
+        rc = feed_columns_take(&parser->columns, names_of(format), &parser->keep, line, feed_columns_separator(line),
+                               &unknown);
         if (rc < 0) {
-            rc = weir_why_set(why, WEIR_EPARAM, "\"%.*s\" is no field of %s", (int)unknown.size,
+            rc = weir_why_set(why, WEIR_EPARAM, "fields: \"%.*s\" is no field of %s", (int)unknown.size,
                               unknown.data == NULL ? "" : (const char *)unknown.data, feed_format_name(format));
             goto fail;
         }
@@ -103,6 +168,7 @@ fail:
 void feed_parser_destroy(struct feed_parser *parser)
 {
     if (parser == NULL) return;
+    weir_free(parser->keep_text);
     weir_free(parser->name);
     weir_free(parser);
 }

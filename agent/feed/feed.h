@@ -10,6 +10,7 @@
 #define WEIR_AGENT_FEED_FEED_H
 
 #include "common/base/err.h"
+#include "common/flow/extra.h"
 #include "common/flow/flow.h"
 
 enum feed_format { FEED_AWS, FEED_AZURE, FEED_GCP, FEED_ZEEK };
@@ -55,12 +56,22 @@ struct feed_parser;
 
 /**
  * A parser at the beginning of a log. @fields: the names of the columns where the log has no line that says so, as its
- * maker writes them ("version account-id ...", "${version} ${account-id} ..."); NULL or "" for none. @name: of the
- * feed, which is the identity of Zeek. Both are copied. WEIR_EPARAM (a name is no field), WEIR_ENOMEM.
+ * maker writes them ("version account-id ...", "${version} ${account-id} ..."); NULL or "" for none. @keep: what is to
+ * be kept of records beside what a flow has fields for, likewise, at most WEIR_EXTRAS_MOST: names of columns (AWS, Zeek),
+ * of members of a record or of the flow group or ACL that a tuple is in (Azure: "rule"), of jsonPayload with '.' between
+ * levels (GCP: "src_instance.vm_name"). @name: of the feed, which is the identity of Zeek. All are copied.
+ * WEIR_EPARAM (a name is no field; too many, too long or twice), WEIR_ENOMEM.
  */
-int feed_parser_create(enum feed_format format, const char *fields, const char *name, struct feed_parser **ret,
-                       struct weir_why *why);
+int feed_parser_create(enum feed_format format, const char *fields, const char *keep, const char *name,
+                       struct feed_parser **ret, struct weir_why *why);
 void feed_parser_destroy(struct feed_parser *parser);
+
+/** How many things are kept; what the @at-th becomes: an extra column of text ("vpc-id" is called vpc_id). */
+size_t feed_parser_keeps(const struct feed_parser *parser);
+struct weir_extra feed_parser_extra(const struct feed_parser *parser, size_t at);
+
+/** What the record at hand has of it; empty: nothing. Valid inside of the call of feed_out.flow. */
+struct weir_view feed_parser_kept(const struct feed_parser *parser, size_t at);
 
 /**
  * Parse the whole records at the front of @bytes. Returns how many bytes were used up: a caller drops them, and comes

@@ -130,6 +130,8 @@ int feed_gcp_object(struct feed_parser *parser, struct weir_view text, const str
         out->told(out->ctx, origin, FEED_TOLD_NO_FLOW);
     } else {
         struct weir_flow flow = {.dir = by_source}; /* it left where it began, and came in where it ended */
+        for (size_t i = 0; i < parser->keep.count; i++)
+            parser->kept[i] = feed_json_text(feed_json_at(payload, parser->keep.name[i]), parser->kept_number[i]);
         rc = make_flow(parser, payload, &flow);
         if (rc == 0) out->flow(out->ctx, origin, &flow);
     }

@@ -32,3 +32,14 @@ struct weir_view feed_json_member(const json_t *object, const char *name)
     if (!json_is_string(value)) return weir_view_of(NULL, 0);
     return weir_view_of(json_string_value(value), json_string_length(value));
 }
+
+const json_t *feed_json_at(const json_t *object, struct weir_view path)
+{
+    while (object != NULL && path.size > 0) {
+        const uint8_t *dot = memchr(path.data, '.', path.size);
+        size_t size = dot == NULL ? path.size : (size_t)(dot - path.data);
+        object = json_object_getn(object, (const char *)path.data, size);
+        path = dot == NULL ? weir_view_of(NULL, 0) : weir_view_of(dot + 1, path.size - size - 1);
+    }
+    return object;
+}

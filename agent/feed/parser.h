@@ -6,7 +6,7 @@
 #include "agent/feed/feed.h"
 #include "agent/feed/objects.h"
 
-enum { FEED_REASON_BYTES = 200, FEED_SHOWN_MOST = 60 };
+enum { FEED_REASON_BYTES = 200, FEED_SHOWN_MOST = 60, FEED_NUMBER_BYTES = 48 };
 
 struct feed_parser {
     enum feed_format format;
@@ -17,6 +17,10 @@ struct feed_parser {
     bool decided;    /* Zeek: whether it is JSON, from the first byte */
     bool other_path; /* Zeek: #path says that this is another log */
     char unset[16];  /* Zeek: #unset_field */
+    char *keep_text; /* what the names in @keep are in */
+    struct feed_keep keep;
+    struct weir_view kept[FEED_KEEP_MOST];               /* of the record at hand; empty: it has none */
+    char kept_number[FEED_KEEP_MOST][FEED_NUMBER_BYTES]; /* where numbers of JSON are written for it */
     struct feed_columns columns;
     struct feed_objects objects;
     char origin_key[FEED_ORIGIN_BYTES]; /* what @origin was made from */

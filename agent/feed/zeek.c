@@ -222,7 +222,7 @@ static int take_header(struct feed_parser *parser, struct weir_view line)
         parser->other_path = !feed_text_is(line, "conn");
         if (parser->other_path) return feed_bad(parser, "#path: \"%.*s\" is not conn", feed_shown(line), line.data);
     } else if (begins(&line, "#fields")) {
-        int rc = feed_columns_take(&parser->columns, &feed_zeek_names, line, '\t', &unknown);
+        int rc = feed_columns_take(&parser->columns, &feed_zeek_names, &parser->keep, line, '\t', &unknown);
         if (rc == WEIR_ELIMIT) return feed_bad(parser, "#fields: there are too many columns");
     }
     return 0;
@@ -240,6 +240,8 @@ int feed_zeek_line(struct feed_parser *parser, struct weir_view line, const stru
     for (size_t i = 0; i < FIELDS; i++) {
         if (values.at[i].size == 0 || feed_text_is(values.at[i], parser->unset)) values.at[i] = weir_view_of(NULL, 0);
     }
+    for (size_t i = 0; i < parser->keep.count; i++)
+        parser->kept[i] = feed_text_is(values.kept[i], parser->unset) ? weir_view_of(NULL, 0) : values.kept[i];
     return take(parser, &values, out);
 }
 
@@ -260,12 +262,15 @@ int feed_zeek_object(struct feed_parser *parser, struct weir_view text, const st
     json_t *root;
     int rc = feed_json_load(parser, text, &root);
     if (rc < 0) return rc;
+    memset(parser->kept, 0, sizeof parser->kept);
     const char *key;
     json_t *value;
     json_object_foreach(root, key, value)
     {
         int field = feed_columns_find(&feed_zeek_names, weir_view_text(key));
+        int keep = feed_keep_find(&parser->keep, weir_view_text(key));
         if (field >= 0) values.at[field] = feed_json_text(value, scratch[field]);
+        if (keep >= 0) parser->kept[keep] = feed_json_text(value, parser->kept_number[keep]);
     }
     if (is_of_another_log(root))
         out->told(out->ctx, origin_of(parser), FEED_TOLD_NO_FLOW);

@@ -135,7 +135,7 @@ int main(int argc, char **argv)
     int fd = open(argv[2], O_RDONLY | O_CLOEXEC);
     int rc = fd < 0 ? WEIR_EIO : feed_reader_create(fd, &reader);
     if (rc == 0) rc = read_log(reader, &log);
-    if (rc == 0) rc = feed_parser_create(format, NULL, "conformance", &parser, NULL);
+    if (rc == 0) rc = feed_parser_create(format, NULL, NULL, "conformance", &parser, NULL);
     if (rc == 0) parse(parser, weir_buf_view(&log));
     if (rc < 0) fprintf(stderr, "weir-parse-log: %s: %s\n", argv[2], weir_err_name(rc));
     feed_parser_destroy(parser);

@@ -186,6 +186,35 @@ def test_a_source_without_flows_is_heard_and_what_aws_skipped_is_a_loss_of_its_s
         assert river.ask("top", "-t", "3h")["meta"]["lost"]["sequence"] == 3
 
 
+def test_what_a_feed_keeps_of_its_records_comes_back_with_the_flows(tmp_path):
+    options = feeds(tmp_path, a="aws", k="zeek")
+    options["agent"]["feeds"][0]["keep"] = "instance-id ecs-task-arn reject-reason"
+    options["agent"]["feeds"][1]["keep"] = "uid,service"
+    arn, lines = "arn:" + "x" * 300, 3000
+    head = "account-id instance-id srcaddr dstaddr dstport protocol packets bytes start end action ecs-task-arn reject-reason\n"
+    rows = [
+        f"123456789012 i-{i % 7:017x} 10.1.{i // 250}.{i % 250} 10.2.0.1 443 6 1 100 {NOW} {NOW + 9} ACCEPT {arn} {'BPA' if i % 2 else '-'}\n"
+        for i in range(lines)
+    ]
+    conn = f"#path\tconn\n#fields\tts\tuid\tid.orig_h\tid.resp_h\tproto\tservice\torig_pkts\tresp_pkts\n{NOW}\tCa1\t10.6.0.1\t10.6.0.2\ttcp\t-\t1\t1\n"
+    with River(tmp_path / "river", aggregators=1, options=options) as river:
+        appear(tmp_path / "a" / "x.log", (head + "".join(rows)).encode())
+        appear(tmp_path / "k" / "conn.log", conn.encode())
+        sums = Sum()
+        sums.flows, sums.packets, sums.bytes = lines + 2, lines + 2, lines * 100
+        expect(river, sums)
+        found = river.ask("flows", "-t", "3h", "-n", "4000", "protocol aws")["rows"]
+        assert len(found) == lines, len(found)
+        for row in found:
+            _, _, high, low = row["src_ip"].split(".")
+            i = 250 * int(high) + int(low)
+            assert row["extra.instance_id"] == f"i-{i % 7:017x}" and row["extra.ecs_task_arn"] == arn[:255]
+            assert row.get("extra.reject_reason") == ("BPA" if i % 2 else None)
+        found = river.ask("flows", "-t", "3h", "protocol zeek")["rows"]
+        assert [(row["extra.uid"], "extra.service" in row) for row in found] == 2 * [("Ca1", False)]
+        assert river.agent1.counter("weir_agent_feed_kept_cut_total") == lines
+
+
 def test_a_file_is_taken_once_though_it_grows_moves_is_copied_and_compressed(tmp_path):
     rng, sums = random.Random(2), Sum()
     with River(tmp_path / "river", aggregators=1, options=feeds(tmp_path, k="zeek")) as river:

@@ -9,6 +9,8 @@
 enum { MOST = 64 };
 
 struct got {
+    const struct feed_parser *parser;
+    char kept[MOST][120]; /* of each flow, what is kept, each with a ';' behind it */
     struct weir_flow flows[MOST];
     struct weir_source sources[MOST];
     char origin[200];
@@ -25,6 +27,13 @@ static void on_flow(void *ctx, const struct feed_origin *origin, const struct we
     assert_true(got->count < MOST);
     got->sources[got->count] = origin->source;
     snprintf(got->origin, sizeof got->origin, "%s", origin->name);
+    for (size_t i = 0; i < feed_parser_keeps(got->parser); i++) {
+        struct weir_view value = feed_parser_kept(got->parser, i);
+        char *kept = got->kept[got->count];
+        size_t at = strlen(kept);
+        snprintf(kept + at, sizeof *got->kept - at, "%.*s;", (int)value.size,
+                 value.size == 0 ? "" : (const char *)value.data);
+    }
     got->flows[got->count++] = *flow;
 }
 
@@ -44,13 +53,15 @@ static void on_bad(void *ctx, uint64_t line, const char *reason)
 }
 
 /** Parse text @step bytes at a time. */
-static struct got parse_in_steps(enum feed_format format, const char *fields, const char *text, size_t step)
+static struct got parse_in_steps(enum feed_format format, const char *fields, const char *keep, const char *text,
+                                 size_t step)
 {
     struct got got = {0};
     struct feed_parser *parser = NULL;
     struct weir_buf buf = WEIR_BUF_INIT;
     const struct feed_out out = {.flow = on_flow, .told = on_told, .bad = on_bad, .ctx = &got};
-    assert_int_equal(feed_parser_create(format, fields, "border", &parser, NULL), 0);
+    assert_int_equal(feed_parser_create(format, fields, keep, "border", &parser, NULL), 0);
+    got.parser = parser;
     size_t size = strlen(text);
     for (size_t at = 0; at < size;) {
         size_t more = size - at < step ? size - at : step;
@@ -68,7 +79,7 @@ static struct got parse_in_steps(enum feed_format format, const char *fields, co
 
 static struct got parse(enum feed_format format, const char *fields, const char *text)
 {
-    return parse_in_steps(format, fields, text, strlen(text));
+    return parse_in_steps(format, fields, NULL, text, strlen(text));
 }
 
 static struct weir_ip ip(const char *text)
@@ -168,8 +179,8 @@ static void aws_fields_may_be_configured_and_separated_by_commas(void **state)
 
     struct feed_parser *parser = NULL;
     struct weir_why why = {""};
-    assert_int_equal(feed_parser_create(FEED_AWS, "srcaddr colour", "x", &parser, &why), WEIR_EPARAM);
-    assert_string_equal(why.text, "\"colour\" is no field of aws");
+    assert_int_equal(feed_parser_create(FEED_AWS, "srcaddr colour", NULL, "x", &parser, &why), WEIR_EPARAM);
+    assert_string_equal(why.text, "fields: \"colour\" is no field of aws");
 }
 
 static void nodata_and_skipdata_are_no_flows_and_are_told(void **state)
@@ -234,7 +245,7 @@ static void a_line_that_is_too_long_is_one_bad_line(void **state)
     weir_buf_text(&text, "\n2 1 eni-1 10.0.0.1 10.0.0.2 1 2 6 1 9 1418530010 1418530070 ACCEPT OK\n");
     static const size_t steps[] = {1000, FEED_LINE_MOST + 100};
     for (size_t i = 0; i < 2; i++) {
-        struct got got = parse_in_steps(FEED_AWS, NULL, weir_buf_cstr(&text), steps[i]);
+        struct got got = parse_in_steps(FEED_AWS, NULL, NULL, weir_buf_cstr(&text), steps[i]);
         assert_int_equal(got.bad, 1);
         assert_int_equal(got.line, 1);
         assert_int_equal(got.count, 1);
@@ -353,7 +364,8 @@ static void bytes_after_the_last_whole_azure_record_wait_for_the_rest(void **sta
     struct got got = {0};
     struct feed_parser *parser = NULL;
     const struct feed_out out = {.flow = on_flow, .told = on_told, .bad = on_bad, .ctx = &got};
-    assert_int_equal(feed_parser_create(FEED_AZURE, NULL, "x", &parser, NULL), 0);
+    assert_int_equal(feed_parser_create(FEED_AZURE, NULL, NULL, "x", &parser, NULL), 0);
+    got.parser = parser;
     size_t whole = sizeof nsg - 1;
     size_t cut = whole - 20;
     size_t used = feed_parse(parser, weir_view_of(nsg, cut), false, &out);
@@ -410,10 +422,11 @@ static void gcp_entries_may_be_lines_or_an_array_in_pieces_of_any_size(void **st
 {
     (void)state;
     for (size_t step = 1; step < 40; step++) {
-        struct got got = parse_in_steps(FEED_GCP, NULL, "[\n  " GCP("") ",\n  " GCP("\"x\":\"}{\\\"\",") "\n]\n", step);
+        struct got got =
+            parse_in_steps(FEED_GCP, NULL, NULL, "[\n  " GCP("") ",\n  " GCP("\"x\":\"}{\\\"\",") "\n]\n", step);
         assert_int_equal(got.count, 2);
         assert_int_equal(got.bad, 0);
-        got = parse_in_steps(FEED_GCP, NULL, GCP("") "\n" GCP("") "\n", step);
+        got = parse_in_steps(FEED_GCP, NULL, NULL, GCP("") "\n" GCP("") "\n", step);
         assert_int_equal(got.count, 2);
         assert_int_equal(got.bad, 0);
     }
@@ -443,7 +456,7 @@ static void a_record_that_is_too_long_is_one_bad_record(void **state)
     weir_buf_text(&text, "\"}\n" GCP("") "\n");
     static const size_t steps[] = {1 << 20, FEED_OBJECT_MOST * 2};
     for (size_t i = 0; i < 2; i++) {
-        struct got got = parse_in_steps(FEED_GCP, NULL, weir_buf_cstr(&text), steps[i]);
+        struct got got = parse_in_steps(FEED_GCP, NULL, NULL, weir_buf_cstr(&text), steps[i]);
         assert_int_equal(got.bad, 1);
         assert_int_equal(got.count, 1);
     }
@@ -548,6 +561,92 @@ static void rows_of_another_zeek_log_are_bad(void **state)
     assert_string_equal(got.reason, "the line is of another log than conn");
 }
 
+/* ---- what is kept ---- */
+
+static void what_an_operator_names_of_a_record_is_kept_with_its_flows(void **state)
+{
+    (void)state;
+    static const struct {
+        enum feed_format format;
+        const char *keep;
+        const char *text;
+        const char *kept[2];
+    } cases[] = {
+        {FEED_AWS,
+         "instance-id ${vpc_id} account-id",
+         "instance-id account-id vpc-id srcaddr dstaddr start\ni-0abc 123456789012 - 10.0.0.1 10.0.0.2 1700000000\n",
+         {"i-0abc;;123456789012;"}},
+        {FEED_AZURE,
+         "rule aclID macAddress operationName absent",
+         "{\"macAddress\":\"00:00:5e:00:53:01\",\"operationName\":\"O\",\"flowRecords\":{\"flows\":[{\"aclID\":\"A\","
+         "\"flowGroups\":[{\"rule\":\"R\",\"flowTuples\":["
+         "\"1663146003606,10.0.0.6,192.0.2.180,23956,443,6,O,E,NX,3,767,2,1580\"]}]}]}}",
+         {"R;A;00:00:5e:00:53:01;O;;", "R;A;00:00:5e:00:53:01;O;;"}},
+        {FEED_AZURE,
+         "rule,mac,properties.Version",
+         "{\"properties\":{\"Version\":2,\"flows\":[{\"rule\":\"DefaultRule_DenyAllInBound\",\"flows\":[{\"mac\":"
+         "\"000D3AF87856\",\"flowTuples\":[\"1542110402,192.0.2.190,10.5.16.4,28746,443,U,I,D,B,,,,\"]}]}]}}",
+         {"DefaultRule_DenyAllInBound;000D3AF87856;2;"}},
+        {FEED_GCP,
+         "src_instance.vm_name reporter connection.protocol src_vpc.vpc_name",
+         "{\"jsonPayload\":{\"connection\":{\"src_ip\":\"10.0.0.1\",\"dest_ip\":\"10.0.0.2\",\"protocol\":6},"
+         "\"reporter\":\"SRC\",\"src_instance\":{\"vm_name\":\"web-1\"},\"start_time\":\"2026-01-02T03:04:05Z\"}}",
+         {"web-1;SRC;6;;"}},
+        {FEED_ZEEK,
+         "uid service",
+         "#fields\tts\tuid\tid.orig_h\tid.resp_h\tservice\n1700000000\tCx\t10.0.0.1\t10.0.0.2\t-\n",
+         {"Cx;;"}},
+        {FEED_ZEEK,
+         "uid,service,orig_pkts,duration",
+         "{\"ts\":1700000000.5,\"uid\":\"Cx\",\"id.orig_h\":\"10.0.0.1\",\"id.resp_h\":\"10.0.0.2\",\"service\":"
+         "\"dns\","
+         "\"orig_pkts\":7,\"resp_pkts\":1}\n",
+         {"Cx;dns;7;;", "Cx;dns;7;;"}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct got got = parse_in_steps(cases[i].format, NULL, cases[i].keep, cases[i].text, 7);
+        assert_int_equal(got.bad, 0);
+        assert_true(got.count >= 1);
+        for (size_t k = 0; k < 2 && cases[i].kept[k] != NULL; k++)
+            assert_string_equal(got.kept[k], cases[i].kept[k]);
+    }
+}
+
+static void what_cannot_be_kept_is_said_before_anything_is_read(void **state)
+{
+    (void)state;
+    static const struct {
+        enum feed_format format;
+        const char *keep;
+        const char *why;
+    } cases[] = {
+        {FEED_AWS, "instance-id colour", "keep: \"colour\" is no field of aws"},
+        {FEED_ZEEK, "uid service uid", "keep: \"uid\" is there twice"},
+        {FEED_GCP, "a b c d e f g h i", "keep: there are more than 8 names"},
+        {FEED_AZURE, "a-name-that-is-longer-than-names-may-be",
+         "keep: \"a-name-that-is-longer-than-names-may-be\" is not 1 to 31 letters, digits, '-', '_' and '.'"},
+        {FEED_ZEEK, "uid a:b", "keep: \"a:b\" is not 1 to 31 letters, digits, '-', '_' and '.'"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct feed_parser *parser = NULL;
+        struct weir_why why = {0};
+        assert_int_equal(feed_parser_create(cases[i].format, NULL, cases[i].keep, "x", &parser, &why), WEIR_EPARAM);
+        assert_string_equal(why.text, cases[i].why);
+    }
+}
+
+static void what_is_kept_is_called_as_extra_columns_are(void **state)
+{
+    (void)state;
+    struct feed_parser *parser = NULL;
+    assert_int_equal(feed_parser_create(FEED_GCP, NULL, "src_instance.vm_name, aclID", "x", &parser, NULL), 0);
+    assert_int_equal(feed_parser_keeps(parser), 2);
+    assert_string_equal(feed_parser_extra(parser, 0).name, "src_instance_vm_name");
+    assert_string_equal(feed_parser_extra(parser, 1).name, "aclid");
+    assert_int_equal(feed_parser_extra(parser, 0).type, WEIR_EXTRA_STRING);
+    feed_parser_destroy(parser);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -572,6 +671,9 @@ int main(void)
         cmocka_unit_test(zeek_json_has_the_same_fields),
         cmocka_unit_test(zeek_json_that_was_handed_on_has_underscores_for_dots),
         cmocka_unit_test(rows_of_another_zeek_log_are_bad),
+        cmocka_unit_test(what_an_operator_names_of_a_record_is_kept_with_its_flows),
+        cmocka_unit_test(what_cannot_be_kept_is_said_before_anything_is_read),
+        cmocka_unit_test(what_is_kept_is_called_as_extra_columns_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
