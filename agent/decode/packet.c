@@ -67,13 +67,16 @@ static enum layer read_ethernet(struct packet *p)
     p->flow->src_mac = load_mac(ethernet + 6);
     p->columns |= COLUMN(src_mac) | COLUMN(dst_mac);
     uint16_t type = weir_load_u16be(ethernet + 12);
+    const bool in_tunnel = (p->columns & COLUMN(vlan_in)) != 0; /* of a frame with tags */
     for (int i = 0; i < TAGS_MOST; i++) {
         if (type != VLAN && type != QINQ && type != QINQ_OLD) break;
         uint16_t tag = weir_cursor_u16(&p->c);
         type = weir_cursor_u16(&p->c);
         if (p->c.ran_out) return LAYER_END;
-        if ((p->columns & COLUMN(vlan_in)) == 0) p->flow->vlan_in = tag & 0x0fff; /* the outermost: the port knows it */
-        p->columns |= COLUMN(vlan_in);
+        if (in_tunnel || i > 1) continue;
+        if (i == 0) p->flow->vlan_in = tag & 0x0fff;  /* the outermost: the port knows it */
+        if (i == 1) p->flow->cvlan_in = tag & 0x0fff; /* behind it the customer's */
+        p->columns |= i == 0 ? COLUMN(vlan_in) : COLUMN(cvlan_in);
     }
     if (type < TYPE_LEAST) { /* a length: LLC follows, and after SNAP with no organization a type */
         static const uint8_t snap[6] = {0xaa, 0xaa, 0x03};

@@ -21,7 +21,7 @@ enum agent_tunnels {
 };
 
 /**
- * Fill in what the bytes tell: MACs, VLAN (the outer tag), addresses, protocol, ports, flags. Bytes that are cut or
+ * Fill in what the bytes tell: MACs, VLANs (the outer tag, and the one behind it), addresses, protocol, ports, flags. Bytes that are cut or
  * strange end the reading; what was read before stays. Returns the columns filled in; *ip_bytes (not NULL) is what the
  * outermost IP header says of its packet's length, 0 where there is none.
  */

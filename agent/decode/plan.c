@@ -175,6 +175,7 @@ static uint8_t turned(uint8_t field)
         SWAP(src_mask, dst_mask),
         SWAP(if_in, if_out),
         SWAP(vlan_in, vlan_out),
+        SWAP(cvlan_in, cvlan_out),
         SWAP(vrf_in, vrf_out),
         SWAP(post_src_ip, post_dst_ip),
         SWAP(post_src_port, post_dst_port),

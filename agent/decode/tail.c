@@ -7,10 +7,10 @@
 
 #define COLUMN(field) (1ull << WEIR_FIELD_##field)
 
-static const uint64_t packet_columns = COLUMN(src_mac) | COLUMN(dst_mac) | COLUMN(vlan_in) | COLUMN(src_ip) |
-                                       COLUMN(dst_ip) | COLUMN(proto) | COLUMN(tos) | COLUMN(src_port) |
-                                       COLUMN(dst_port) | COLUMN(tcp_flags) | COLUMN(icmp_type_code) | COLUMN(bytes) |
-                                       COLUMN(packets);
+static const uint64_t packet_columns = COLUMN(src_mac) | COLUMN(dst_mac) | COLUMN(vlan_in) | COLUMN(cvlan_in) |
+                                       COLUMN(src_ip) | COLUMN(dst_ip) | COLUMN(proto) | COLUMN(tos) |
+                                       COLUMN(src_port) | COLUMN(dst_port) | COLUMN(tcp_flags) |
+                                       COLUMN(icmp_type_code) | COLUMN(bytes) | COLUMN(packets);
 
 size_t agent_tail_bytes(const struct agent_plan *plan, const struct agent_rows *rows)
 {

@@ -34,7 +34,7 @@ enum {
     CONSOLE_FIELD_DIM
 };
 
-enum { CONSOLE_FIELDS_MOST = 48, CONSOLE_EXTRAS_MOST = 32 };
+enum { CONSOLE_FIELDS_MOST = 64, CONSOLE_EXTRAS_MOST = 32 };
 
 /** What extra columns are called in answers begins with this. */
 #define CONSOLE_EXTRA "extra."

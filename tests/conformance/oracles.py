@@ -39,6 +39,8 @@ RANKS = {
     "src_mac": [("srcmac",), ("post_srcmac",)],
     "dst_mac": [("dstmac",), ("post_dstmac",)],
     "vlan": [("vlanid",), ("dot1q_vlan_id",)],
+    "cvlan": [("dot1q_customer_vlan_id",)],
+    "cvlan_out": [("post_dot1q_customer_vlan_id",)],
     "vlan_out": [("post_vlanid",), ("post_dot1q_vlan_id",)],
     "icmp": [("icmp_type_code_ipv4", "icmp_type_code_ipv6"), ("icmp_ipv4_type_code", "icmp_ipv6_type_code")],
     "dir": [("direction",)],

@@ -212,6 +212,24 @@ static void an_ip_header_says_the_bytes_where_nothing_else_does(void **state)
     assert_int_equal(second.src_port, 0);
 }
 
+static void the_customers_vlans_are_columns_and_change_sides_with_the_direction(void **state)
+{
+    (void)state;
+    message_ipfix(&m, 1700000000, 0, 7);
+    message_template(&m, 256, (const uint16_t[]){231, 4, 232, 4, 243, 2, 245, 2, 254, 2, 255, 2}, 6);
+    message_set(&m, 256), message_u32(&m, 100), message_u32(&m, 200);
+    message_u16(&m, 10), message_u16(&m, 11), message_u16(&m, 20), message_u16(&m, 21);
+    assert_int_equal(input_take(&input, message_end(&m), 1), AGENT_REFUSAL_NONE);
+    struct weir_flow there = input_flow(&input, 0);
+    struct weir_flow back = input_flow(&input, 1);
+    assert_int_equal(there.vlan_in, 10);
+    assert_int_equal(there.cvlan_in, 11);
+    assert_int_equal(there.vlan_out, 20);
+    assert_int_equal(there.cvlan_out, 21);
+    assert_int_equal(back.cvlan_in, 21);
+    assert_int_equal(back.cvlan_out, 11);
+}
+
 static void an_element_of_its_own_counts_more_than_the_packet(void **state)
 {
     (void)state;
@@ -303,6 +321,7 @@ int main(void)
         TEST(a_firewall_says_what_happened_and_what_both_sides_sent),
         TEST(a_flow_is_read_out_of_the_frame_that_a_record_carries),
         TEST(an_ip_header_says_the_bytes_where_nothing_else_does),
+        TEST(the_customers_vlans_are_columns_and_change_sides_with_the_direction),
         TEST(an_element_of_its_own_counts_more_than_the_packet),
         TEST(a_section_without_an_ip_packet_is_counted_and_its_flow_kept),
         TEST(labels_applications_vrfs_and_events_are_columns),

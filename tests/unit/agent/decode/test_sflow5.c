@@ -154,6 +154,7 @@ static void frames_of_other_kinds_are_read_too(void **state)
         assert_int_equal(flow.tos, 0xb8);
     }
     assert_int_equal(input_flow(&input, 3).vlan_in, 100);
+    assert_int_equal(input_flow(&input, 3).cvlan_in, 200);
     take_header(1, ETHERNET "0026 424203 0000" IPV4_TCP, 0, ""); /* spanning tree is no IP */
     assert_int_equal(input_flow(&input, count).proto, 0);
 }
