@@ -25,6 +25,9 @@ enum layer {
     LAYER_GENEVE,
 };
 
+/* A body for each of the two callers: with one for both, sFlow would pay 6 % for the sections of others. */
+#define INLINED static inline __attribute__((always_inline))
+
 #define COLUMN(field) (1ull << WEIR_FIELD_##field)
 
 static const uint64_t ip_columns = COLUMN(src_ip) | COLUMN(dst_ip) | COLUMN(proto) | COLUMN(tos);
@@ -58,7 +61,7 @@ static enum layer layer_of_ethertype(uint16_t type)
 }
 
 /** IEEE 802.3 with any number of tags (802.1Q, 802.1ad, and 0x9100 from before it was standard). */
-static enum layer read_ethernet(struct packet *p)
+INLINED enum layer read_ethernet(struct packet *p)
 {
     enum { VLAN = 0x8100, QINQ = 0x88a8, QINQ_OLD = 0x9100, PPPOE = 0x8864, TYPE_LEAST = 1536, PPPOE_BYTES = 6 };
     const uint8_t *ethernet = weir_cursor_take(&p->c, 14);
@@ -92,7 +95,7 @@ static enum layer read_ethernet(struct packet *p)
 }
 
 /** RFC 1661, 1662: address and control may be left out, and the first byte of the protocol where it is 0. */
-static enum layer read_ppp(struct packet *p)
+INLINED enum layer read_ppp(struct packet *p)
 {
     enum { IPV4 = 0x0021, IPV6 = 0x0057, MPLS = 0x0281 };
     if (weir_cursor_left(&p->c) >= 2 && p->c.at[0] == 0xff && p->c.at[1] == 0x03) weir_cursor_skip(&p->c, 2);
@@ -106,7 +109,7 @@ static enum layer read_ppp(struct packet *p)
     }
 }
 
-static enum layer read_mpls(struct packet *p)
+INLINED enum layer read_mpls(struct packet *p)
 {
     for (int i = 0; i < LABELS_MOST; i++) {
         uint32_t label = weir_cursor_u32(&p->c);
@@ -122,7 +125,7 @@ static enum layer read_mpls(struct packet *p)
     return LAYER_END;
 }
 
-static enum layer read_ipv4(struct packet *p)
+INLINED enum layer read_ipv4(struct packet *p)
 {
     enum { HEADER_BYTES = 20, FRAGMENT_OFFSET = 0x1fff };
     const uint8_t *ip = weir_cursor_take(&p->c, HEADER_BYTES);
@@ -141,7 +144,7 @@ static enum layer read_ipv4(struct packet *p)
     return first ? LAYER_TRANSPORT : LAYER_END;
 }
 
-static enum layer read_ipv6(struct packet *p)
+INLINED enum layer read_ipv6(struct packet *p)
 {
     enum { HEADER_BYTES = 40, FRAGMENT_BYTES = 8 };
     const uint8_t *ip = weir_cursor_take(&p->c, HEADER_BYTES);
@@ -181,7 +184,7 @@ static enum layer read_ipv6(struct packet *p)
 }
 
 /** Ports, flags, type and code; or what a tunnel announces. */
-static enum layer read_transport(struct packet *p)
+INLINED enum layer read_transport(struct packet *p)
 {
     switch (p->flow->proto) {
     case IPPROTO_TCP:
@@ -228,7 +231,7 @@ static enum layer read_transport(struct packet *p)
 }
 
 /** RFC 2784 and 2890; not version 1, which carries PPP for PPTP. */
-static enum layer read_gre(struct packet *p)
+INLINED enum layer read_gre(struct packet *p)
 {
     enum { CHECKSUM = 0x8000, ROUTING = 0x4000, KEY = 0x2000, SEQUENCE = 0x1000, VERSION = 0x0007 };
     uint16_t flags = weir_cursor_u16(&p->c);
@@ -239,7 +242,7 @@ static enum layer read_gre(struct packet *p)
 }
 
 /** RFC 7348. */
-static enum layer read_vxlan(struct packet *p)
+INLINED enum layer read_vxlan(struct packet *p)
 {
     enum { HAS_VNI = 0x08 };
     uint8_t flags = weir_cursor_u8(&p->c);
@@ -248,7 +251,7 @@ static enum layer read_vxlan(struct packet *p)
 }
 
 /** RFC 8926. */
-static enum layer read_geneve(struct packet *p)
+INLINED enum layer read_geneve(struct packet *p)
 {
     uint8_t version_options = weir_cursor_u8(&p->c);
     weir_cursor_skip(&p->c, 1);
@@ -257,7 +260,7 @@ static enum layer read_geneve(struct packet *p)
     return version_options >> 6 == 0 ? layer_of_ethertype(type) : LAYER_END;
 }
 
-static inline enum layer read_layer(struct packet *p, enum layer layer)
+INLINED enum layer read_layer(struct packet *p, enum layer layer)
 {
     switch (layer) {
     case LAYER_ETHERNET: return read_ethernet(p);
@@ -296,8 +299,8 @@ static enum layer layer_of_link(enum agent_link_layer link)
 }
 
 /* Every layer but the transport takes bytes, and the transport comes after one that did; without any it is the end. */
-uint64_t agent_packet_read(enum agent_link_layer link, struct weir_view bytes, enum agent_tunnels tunnels,
-                           struct weir_flow *flow, uint32_t *ip_bytes)
+INLINED uint64_t read_packet(enum agent_link_layer link, struct weir_view bytes, enum agent_tunnels tunnels,
+                             struct weir_flow *flow, uint32_t *ip_bytes)
 {
     struct packet p = {.c = weir_cursor_of(bytes), .flow = flow};
     struct weir_flow outer;
@@ -316,8 +319,21 @@ uint64_t agent_packet_read(enum agent_link_layer link, struct weir_view bytes, e
         p.columns &= ~packet_columns;
         forget_packet(flow);
     }
-    if (ip_bytes != NULL) *ip_bytes = entered > 0 ? outer_bytes : p.ip_bytes;
+    *ip_bytes = entered > 0 ? outer_bytes : p.ip_bytes;
     if (entered == 0 || (p.columns & COLUMN(src_ip)) != 0) return p.columns;
     *flow = outer; /* what it carries cannot be read */
     return outer_columns;
+}
+
+uint64_t agent_packet_read(enum agent_link_layer link, struct weir_view bytes, enum agent_tunnels tunnels,
+                           struct weir_flow *flow)
+{
+    uint32_t ip_bytes;
+    return read_packet(link, bytes, tunnels, flow, &ip_bytes);
+}
+
+uint64_t agent_packet_read_section(enum agent_link_layer link, struct weir_view bytes, enum agent_tunnels tunnels,
+                                   struct weir_flow *flow, uint32_t *ip_bytes)
+{
+    return read_packet(link, bytes, tunnels, flow, ip_bytes);
 }

@@ -22,10 +22,13 @@ enum agent_tunnels {
 
 /**
  * Fill in what the bytes tell: MACs, VLANs (the outer tag, and the one behind it), addresses, protocol, ports, flags. Bytes that are cut or
- * strange end the reading; what was read before stays. Returns the columns filled in; *ip_bytes (not NULL) is what the
- * outermost IP header says of its packet's length, 0 where there is none.
+ * strange end the reading; what was read before stays. Returns the columns filled in.
  */
 uint64_t agent_packet_read(enum agent_link_layer link, struct weir_view bytes, enum agent_tunnels tunnels,
-                           struct weir_flow *flow, uint32_t *ip_bytes);
+                           struct weir_flow *flow);
+
+/** The same, where nothing else says the packet's length: *ip_bytes is what its outermost IP header says, 0 without. */
+uint64_t agent_packet_read_section(enum agent_link_layer link, struct weir_view bytes, enum agent_tunnels tunnels,
+                                   struct weir_flow *flow, uint32_t *ip_bytes);
 
 #endif

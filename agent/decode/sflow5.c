@@ -117,7 +117,7 @@ static void read_header(struct weir_cursor *c, struct sample *sample)
     sample->has_packet = true;
     if (header_bytes > weir_cursor_left(c)) header_bytes = (uint32_t)weir_cursor_left(c);
     struct weir_view bytes = {.data = c->at, .size = header_bytes};
-    sample->columns |= agent_packet_read((enum agent_link_layer)link, bytes, sample->tunnels, sample->flow, NULL);
+    sample->columns |= agent_packet_read((enum agent_link_layer)link, bytes, sample->tunnels, sample->flow);
 }
 
 static void read_ethernet(struct weir_cursor *c, struct sample *sample)

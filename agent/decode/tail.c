@@ -55,8 +55,8 @@ static uint64_t run_packets(struct agent_decoder *decoder, const struct agent_pl
         struct weir_view section = agent_plan_bytes(plan, rows, op, row);
         struct weir_flow flow = {.packets = 1};
         uint32_t ip_bytes = 0;
-        uint64_t read = agent_packet_read(link_of((enum agent_op_kind)plan->ops[op].kind, section), section,
-                                          decoder->conf.tunnels, &flow, &ip_bytes);
+        uint64_t read = agent_packet_read_section(link_of((enum agent_op_kind)plan->ops[op].kind, section), section,
+                                                  decoder->conf.tunnels, &flow, &ip_bytes);
         agent_count(decoder, AGENT_INPUT_sections_unread, (read & COLUMN(src_ip)) == 0);
         flow.bytes = ip_bytes;
         for (uint64_t left = columns; left != 0; left &= left - 1) {
