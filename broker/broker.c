@@ -451,7 +451,8 @@ static void broker_destroy(void *self)
 static int broker_create(const struct weir_daemon *daemon, const void *conf_of_program, void **ret,
                          struct weir_why *why)
 {
-    enum { BATCH_BYTES = 256 * 1024 };
+    enum { BATCH_BYTES = 256 * 1024, KEPT_BYTES = 4 << 20 };
+    weir_mem_keep(KEPT_BYTES);
     const struct broker_conf *conf = conf_of_program;
     int rc = WEIR_ENOMEM;
     struct broker *broker = weir_calloc(1, sizeof *broker);

@@ -1,10 +1,11 @@
 #include "common/base/mem.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-enum { HUGE_PAGE_BYTES = 2 << 20, LARGE_BYTES = 4 << 20 };
+enum { HUGE_PAGE_BYTES = 2 << 20, LARGE_BYTES = 4 << 20, MAPPED_BYTES = 256 << 10 };
 
 static _Thread_local int64_t fail_after = -1;
 static _Thread_local bool failed;
@@ -57,6 +58,12 @@ void *weir_aligned_alloc(size_t alignment, size_t size)
     if (posix_memalign(&memory, alignment, size) != 0) return NULL;
     if (is_large) (void)madvise(memory, size, MADV_HUGEPAGE); /* a wish: tables are read at random */
     return memory;
+}
+
+void weir_mem_keep(size_t bytes)
+{
+    (void)mallopt(M_TRIM_THRESHOLD, (int)bytes);
+    (void)mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
 }
 
 void weir_mem_fail_after(int64_t successes)

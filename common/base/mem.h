@@ -22,6 +22,12 @@ void weir_free(void *memory);
 /** Memory at a multiple of @alignment (a power of two of at least 8). Freed with weir_free. */
 void *weir_aligned_alloc(size_t alignment, size_t size);
 
+/**
+ * Keep up to @bytes, in each thread's arena, of what was freed at its end: for programs whose batches come and go. The
+ * system would zero those pages again and again, a fault each. Pieces of 256 KiB and more are not among them.
+ */
+void weir_mem_keep(size_t bytes);
+
 /** Tests: let @successes allocations of this thread succeed, then fail one. Negative disarms. */
 void weir_mem_fail_after(int64_t successes);
 
