@@ -2,6 +2,7 @@
 
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/base/mutant.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -427,7 +428,7 @@ static void check_session(struct ship_core *core, int64_t now, struct ship_actio
 
 static void check_progress(struct ship_core *core, int64_t now)
 {
-    for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
+    for (uint32_t shard = 0; shard < WEIR_SHARDS && !MUTANT(resend_forgotten); shard++) {
         struct lane *lane = &core->lane[shard];
         if (lane->in_flight == 0 || now - lane->progress_ms < SHIP_PROGRESS_MS) continue;
         rewind_lane(core, lane, 0);
@@ -453,7 +454,7 @@ static void send_record(struct ship_core *core, uint32_t shard, int64_t now, str
     action->msg = WEIR_MSG_DATA;
     action->shard = shard;
     action->seq = span.first;
-    action->first_avail = lane->acked + 1;
+    action->first_avail = MUTANT(claims_older_gone) ? span.first : lane->acked + 1;
     if (lane->in_flight == 0) lane->progress_ms = now;
     lane->flight[lane->in_flight++] = span;
     core->state.in_flight++;
@@ -470,7 +471,7 @@ static void send_records(struct ship_core *core, int64_t now, struct ship_action
     if (core->state.phase != SHIP_STREAMING || core->renewing || now < core->unsent_until_ms) return;
 
     uint32_t idle = 0;
-    while (idle < WEIR_SHARDS && core->state.in_flight < core->state.credit) {
+    while (idle < WEIR_SHARDS && (core->state.in_flight < core->state.credit || MUTANT(credit_ignored))) {
         uint32_t shard = core->turn;
         if (!may_send(core, &core->lane[shard], now)) {
             idle++;
@@ -494,7 +495,7 @@ static void on_lane(struct ship_core *core, const struct ship_event *event)
                                              .send = event->first_avail,
                                              .next = event->next,
                                              .found = event->next - 1,
-                                             .high = event->next - 1};
+                                             .high = MUTANT(found_forgotten) ? 0 : event->next - 1};
 }
 
 static void on_synced(struct ship_core *core, const struct ship_event *event)

@@ -3,6 +3,7 @@
 #include "common/base/err.h"
 #include "common/base/hash.h"
 #include "common/base/mem.h"
+#include "common/base/mutant.h"
 #include "common/base/table.h"
 
 #include <assert.h>
@@ -291,7 +292,7 @@ static enum agg_fate judge_bytes(const struct agg_intake *intake, const struct a
     const struct weir_msg *msg = event->msg;
     const struct weir_batch_header *header = event->header;
     if (intake->busy || intake->waiting_count == AGG_INTAKE_ACTIONS_MOST) return AGG_FATE_busy;
-    if (event->crc != msg->crc) return AGG_FATE_checksum;
+    if (event->crc != msg->crc && !MUTANT(checksum_ignored)) return AGG_FATE_checksum;
     if (event->decoded == WEIR_EVERSION || event->decoded == WEIR_EUNSUPPORTED) return AGG_FATE_schema;
     if (header == NULL || event->decoded < 0) return AGG_FATE_poison;
     if (header->kind == WEIR_RECORD_LOSS && header->lost_to_seq < msg->seq) return AGG_FATE_poison;
@@ -322,14 +323,16 @@ static void take_batch(struct agg_intake *intake, const struct agg_event *event,
         out->action[out->count - 1].got_cum = msg->cum;
     }
     uint64_t first_seq = state->tip.seq + 1;
-    state->tip =
-        (struct agg_mark){.seq = loss ? header->lost_to_seq : msg->seq, .cum = msg->cum, .crc = loss ? 0 : msg->crc};
+    state->tip = (struct agg_mark){.seq = loss && !MUTANT(loss_taken_for_one) ? header->lost_to_seq : msg->seq,
+                                   .cum = msg->cum,
+                                   .crc = loss ? 0 : msg->crc};
     struct agg_action *action = add_action(out, overlaps ? AGG_ACTION_LOSS : AGG_ACTION_WRITE, lane);
     action->mark = state->tip;
-    action->lost = lost;
+    action->lost = MUTANT(loss_not_counted) ? (struct weir_cum){0} : lost;
     action->first_seq = first_seq;
     action->last_seq = state->tip.seq;
     wait_for_commit(intake, event, lane, AGG_FATE_stored);
+    if (MUTANT(ack_before_sync)) acknowledge(out, event->peer, lane, msg->seq, state->tip.seq + 1, msg->epoch);
 }
 
 /** Does a loss begin among what is stored or on its way, and reach past it? */
@@ -337,7 +340,7 @@ static bool is_overlapping_loss(const struct agg_event *event, const struct lane
 {
     const struct weir_batch_header *header = event->header;
     return header != NULL && header->kind == WEIR_RECORD_LOSS && event->msg->seq <= state->tip.seq &&
-           header->lost_to_seq > state->tip.seq;
+           header->lost_to_seq > state->tip.seq && !MUTANT(loss_overlap_ignored);
 }
 
 static void on_store(struct agg_intake *intake, const struct agg_event *event, struct agg_actions *out)
@@ -349,7 +352,7 @@ static void on_store(struct agg_intake *intake, const struct agg_event *event, s
     enum agg_fate fate = AGG_FATE_stored;
     if (msg->shard >= WEIR_SHARDS)
         fate = AGG_FATE_misplaced;
-    else if (msg->epoch < intake->epoch)
+    else if (msg->epoch < intake->epoch && !MUTANT(no_epoch_check))
         fate = AGG_FATE_epoch;
     else if (msg->epoch > intake->epoch)
         fate = AGG_FATE_ahead;
@@ -368,19 +371,20 @@ static void on_store(struct agg_intake *intake, const struct agg_event *event, s
     }
     intake->received++;
 
-    bool overlapping_loss = is_overlapping_loss(event, state);
-    if (msg->seq <= state->mark.seq && !overlapping_loss) {
+    bool repeated = !is_overlapping_loss(event, state) && !MUTANT(no_dedup);
+    uint64_t known = MUTANT(repeat_acked_early) ? state->tip.seq : state->mark.seq;
+    if (repeated && msg->seq <= known) {
         bool is_loss = event->header != NULL && event->header->kind == WEIR_RECORD_LOSS; /* dropped after it was sent */
         if (msg->seq == state->mark.seq && msg->crc != state->mark.crc && state->mark.crc != 0 && !is_loss) {
             alarm_of(out, AGG_ALARM_FORKED, &lane, &state->mark, msg->seq);
             refuse(intake, event, AGG_FATE_history, state->tip.seq + 1, out);
             return;
         }
-        acknowledge(out, event->peer, &lane, msg->seq, state->mark.seq + 1, msg->epoch);
+        acknowledge(out, event->peer, &lane, msg->seq, known + 1, msg->epoch);
         intake->fates[AGG_FATE_duplicate]++;
         return;
     }
-    if (msg->seq <= state->tip.seq && !overlapping_loss) {
+    if (repeated && msg->seq <= state->tip.seq) {
         if (intake->waiting_count == AGG_INTAKE_ACTIONS_MOST)
             refuse(intake, event, AGG_FATE_busy, 0, out);
         else
@@ -389,7 +393,7 @@ static void on_store(struct agg_intake *intake, const struct agg_event *event, s
     }
 
     bool lost_history = state->tip.seq + 1 < msg->first_avail && msg->first_avail <= msg->seq;
-    if (msg->seq > state->tip.seq + 1 && !lost_history) {
+    if (msg->seq > state->tip.seq + 1 && !lost_history && !MUTANT(gap_accepted)) {
         refuse(intake, event, AGG_FATE_gap, state->tip.seq + 1, out);
         return;
     }
@@ -419,7 +423,7 @@ static void on_written(struct agg_intake *intake, bool committed, struct agg_act
             intake->fates[waiting->fate]++;
             continue;
         }
-        state->tip = state->mark;
+        if (!MUTANT(failed_write_kept)) state->tip = state->mark;
         struct agg_reply reply = {.kind = WEIR_MSG_SNACK,
                                   .code = WEIR_CODE_BUSY,
                                   .lane = waiting->lane,

@@ -2,6 +2,7 @@
 
 #include "broker/route_table.h"
 #include "common/base/mem.h"
+#include "common/base/mutant.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -470,6 +471,7 @@ static enum route_refusal judge_room(const struct route_core *core, const struct
 {
     if (session->in_flight >= session->credit) return ROUTE_REFUSED_over_credit;
     if (core->table.free_entry == 0) return ROUTE_REFUSED_full;
+    if (MUTANT(budget_ignored)) return ROUTE_REFUSALS_COUNT;
     if (core->state.in_flight > 0 && core->state.in_flight_bytes + event->bytes > core->conf.budget_bytes)
         return ROUTE_REFUSED_full;
     return ROUTE_REFUSALS_COUNT;
@@ -591,7 +593,7 @@ static void on_sack(struct route_core *core, uint32_t node, const struct weir_ms
     uint64_t done = 0, expected = 0;
     for (uint32_t link = session->lane[msg->shard]; link != 0;) {
         struct route_entry *entry = route_table_entry(&core->table, link);
-        if (entry->last > committed_by(msg)) break;
+        if ((MUTANT(loss_acked_by_its_first) ? entry->seq : entry->last) > committed_by(msg)) break;
         int owner = owner_index(entry, node);
         if (owner >= 0 && (entry->got >> owner & 1) == 0) {
             if (owes(entry, (uint32_t)owner)) settle(core, node);
@@ -600,7 +602,7 @@ static void on_sack(struct route_core *core, uint32_t node, const struct weir_ms
             core->nodes[node].state.acknowledged++;
         }
         if (msg->expected > entry->expected) entry->expected = msg->expected;
-        if (entry->got == all_of(entry)) {
+        if (entry->got == all_of(entry) || (MUTANT(first_owner_suffices) && entry->got != 0)) {
             done = entry->seq;
             expected = entry->expected;
         }

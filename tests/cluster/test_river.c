@@ -3,11 +3,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "tests/support/cmocka.h"
 
-enum { SEEDS = 2000, SEEDS_OF_LONG = 20000, SEEDS_MOST = 100000, MUTANT_SEEDS = 40 };
+enum { SEEDS = 2000, SEEDS_OF_LONG = 20000, SEEDS_MOST = 100000 };
 
 static uint64_t traces[SEEDS_MOST];
 
@@ -35,7 +34,7 @@ static void every_accepted_batch_is_stored_exactly_once_whatever_crashes_or_gets
     struct river_report sum = {0}, report;
     uint64_t first = first_seed(), count = seed_count();
     for (uint64_t seed = first; seed < first + count; seed++) {
-        river_run(seed, RIVER_SOUND, &report);
+        river_run(seed, &report);
         if (!report.sound) fail_msg("seed %" PRIu64 ": %s", seed, report.complaint);
         traces[seed - first] = report.trace;
         sum.accepted += report.accepted;
@@ -70,26 +69,9 @@ static void each_seed_runs_the_same_way_twice_and_no_other_as_it(void **state)
     struct river_report report;
     uint64_t first = first_seed(), count = seed_count();
     for (uint64_t seed = first; seed < first + count; seed++) {
-        river_run(seed, RIVER_SOUND, &report);
+        river_run(seed, &report);
         if (report.trace != traces[seed - first]) fail_msg("seed %" PRIu64 " runs otherwise the second time", seed);
         if (seed > first) assert_int_not_equal(report.trace, traces[seed - first - 1]);
-    }
-}
-
-static void a_rule_that_is_left_out_is_noticed(void **state)
-{
-    (void)state;
-    for (int mutant = RIVER_SOUND + 1; mutant < RIVER_MUTANTS; mutant++) {
-        struct river_report report;
-        uint32_t caught = 0;
-        char example[sizeof report.complaint] = "";
-        for (uint64_t seed = 1; seed <= MUTANT_SEEDS; seed++) {
-            river_run(seed, (enum river_mutant)mutant, &report);
-            if (!report.sound && caught++ == 0) memcpy(example, report.complaint, sizeof example);
-        }
-        print_message("%s: caught in %u of %d seeds: %s\n", river_mutant_name((enum river_mutant)mutant), caught,
-                      MUTANT_SEEDS, example);
-        assert_true(caught > 0);
     }
 }
 
@@ -98,7 +80,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_accepted_batch_is_stored_exactly_once_whatever_crashes_or_gets_lost),
         cmocka_unit_test(each_seed_runs_the_same_way_twice_and_no_other_as_it),
-        cmocka_unit_test(a_rule_that_is_left_out_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 #include "common/base/hash.h"
+#include "common/base/mutant.h"
 #include "tests/support/river/parts.h"
 
 #include <assert.h>
@@ -84,7 +85,7 @@ static void send(struct river *river, uint32_t index, const struct ship_action *
     ship_core_msg(agent->core, action, &parcel.msg);
     if (action->msg == WEIR_MSG_DATA) fill_data(agent, action, &parcel);
     river_post(river, &parcel);
-    if (action->msg == WEIR_MSG_DATA && river->mutant == RIVER_RELEASED_WHEN_SENT)
+    if (action->msg == WEIR_MSG_DATA && MUTANT(released_when_sent))
         release(river, agent, action->shard, record_of(lane_of(agent, action->shard), action->seq)->last);
 }
 
@@ -278,8 +279,8 @@ void river_agent_live(struct river *river, uint32_t index)
     if (river_below(river, 10) == 0) append(river, agent);
     for (uint32_t i = 0; i < agent->lane_count; i++) {
         if (river_below(river, 20) == 0) sync_lane(river, index, &agent->lanes[i]);
-        if (river->mutant == RIVER_SENT_BEFORE_SYNC) pretend_to_sync(river, index, &agent->lanes[i]);
-        if (river_mishap(river, 1)) drop_some(river, &agent->lanes[i]);
+        if (MUTANT(sent_before_sync)) pretend_to_sync(river, index, &agent->lanes[i]);
+        if (river_mishap(river, river->weather.drop)) drop_some(river, &agent->lanes[i]);
     }
 }
 

@@ -163,9 +163,6 @@ static void receive_from_node(struct river *river, const struct river_parcel *pa
     if (river->brokers[parcel->index].links[parcel->from] != parcel->link) return;
     struct route_event event = {.kind = ROUTE_EVENT_NODE, .node = parcel->from, .msg = &parcel->msg};
     step(river, parcel->index, &event, NULL);
-    if (river->mutant != RIVER_FIRST_OWNER_SUFFICES || parcel->msg.kind != WEIR_MSG_SACK) return;
-    for (event.node = 0; event.node < RIVER_NODES; event.node++)
-        step(river, parcel->index, &event, NULL);
 }
 
 void river_broker_receive(struct river *river, const struct river_parcel *parcel)

@@ -4,6 +4,7 @@
  * Everybody else goes on with the old one for a while.
  */
 #include "common/base/mem.h"
+#include "common/base/mutant.h"
 #include "tests/support/river/parts.h"
 
 #include <stdio.h>
@@ -81,11 +82,11 @@ static void move(struct river *river, struct weir_map *map, uint32_t shard, uint
     bool replaces = map->owner_count[shard] == WEIR_OWNERS_MOST || river_below(river, 2) == 0;
     uint32_t place = replaces ? river_below(river, map->owner_count[shard]) : map->owner_count[shard]++;
     owners[place] = (uint8_t)joiner;
-    stop(river, from);
+    if (!MUTANT(moved_without_stop)) stop(river, from);
     stop(river, joiner);
-    copy_shard(river, shard, from, joiner);
+    if (!MUTANT(moved_without_copy)) copy_shard(river, shard, from, joiner);
     publish(river, map);
-    river_node_reload(river, from);
+    if (!MUTANT(moved_without_stop)) river_node_reload(river, from);
     river_node_reload(river, joiner);
     river->report->moves++;
 }

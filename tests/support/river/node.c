@@ -1,3 +1,4 @@
+#include "common/base/mutant.h"
 #include "tests/support/river/parts.h"
 
 #include <assert.h>
@@ -39,6 +40,7 @@ static void write(struct river *river, struct river_node *node, const struct agg
         write->lost = action->lost;
         return;
     }
+    write->first_seq = parcel->msg.seq; /* whatever the core makes of it */
     write->batch = parcel->batch;
     write->source = river->batches[parcel->batch].source;
     write->sums = (struct weir_cum){.flows = parcel->header.totals.flows,
@@ -85,13 +87,12 @@ static struct question carry_out(struct river *river, uint32_t index, const stru
     return question;
 }
 
-static void load_mark(struct river *river, uint32_t index, const struct agg_lane *lane, uint64_t seq)
+static void load_mark(struct river *river, uint32_t index, const struct agg_lane *lane)
 {
     struct river_node *node = &river->nodes[index];
     const struct river_mark *mark = river_node_mark(node, lane);
     struct agg_event event = {.kind = AGG_EVENT_MARK, .lane = *lane};
     if (mark != NULL) event.mark = mark->mark;
-    if (river->mutant == RIVER_GAP_ACCEPTED && event.mark.seq < seq - 1) event.mark.seq = seq - 1;
     agg_intake_step(node->core, &event, &river->agg_actions);
     carry_out(river, index, NULL);
 }
@@ -107,7 +108,7 @@ void river_node_receive(struct river *river, const struct river_parcel *parcel)
                               .header = &parcel->header};
     struct question question = {.open = true};
     for (int i = 0; i < QUESTIONS_MOST && (question.open || question.load); i++) {
-        if (question.load) load_mark(river, index, &question.lane, parcel->msg.seq);
+        if (question.load) load_mark(river, index, &question.lane);
         if (i > 0 && question.open) {
             event.opened = true;
             event.crc = parcel->msg.crc ^ (parcel->damaged ? 1 : 0);
@@ -116,10 +117,6 @@ void river_node_receive(struct river *river, const struct river_parcel *parcel)
         question = carry_out(river, index, parcel);
     }
     assert(!question.open && !question.load);
-    if (river->mutant == RIVER_ACK_BEFORE_COMMIT && agg_intake_waiting(node->core) > 0) {
-        agg_intake_step(node->core, &(struct agg_event){.kind = AGG_EVENT_COMMITTED}, &river->agg_actions);
-        carry_out(river, index, NULL);
-    }
 }
 
 /** One write becomes durable: batch, sums and mark together. */
@@ -146,7 +143,7 @@ void river_node_commit(struct river *river, uint32_t index)
     struct river_node *node = &river->nodes[index];
     bool fails = river_mishap(river, river->weather.failed_write);
     if (agg_intake_waiting(node->core) == 0 && node->write_count == 0) return;
-    if (river->mutant == RIVER_MARK_APART && river_mishap(river, 20)) { /* a crash between the two */
+    if (MUTANT(mark_not_atomic) && river_mishap(river, 20)) { /* a crash between the two */
         for (uint32_t i = 0; i < node->write_count; i++)
             apply(river, node, &node->writes[i], false);
         river_node_crash(river, index);

@@ -116,6 +116,7 @@ struct river_weather {
     uint32_t cut;
     uint32_t map;
     uint32_t failed_write;
+    uint32_t drop; /* of synced records by a full spool */
 };
 
 enum river_place { RIVER_TO_AGENT, RIVER_TO_BROKER, RIVER_TO_NODE };
@@ -139,7 +140,6 @@ struct river_parcel {
 };
 
 struct river {
-    enum river_mutant mutant;
     uint64_t random;
     int64_t now_ms;
     bool stormy;

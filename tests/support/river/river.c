@@ -9,18 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *river_mutant_name(enum river_mutant mutant)
-{
-    static const char *const names[RIVER_MUTANTS] = {"sound",
-                                                     "ack_before_commit",
-                                                     "mark_apart",
-                                                     "gap_accepted",
-                                                     "first_owner_suffices",
-                                                     "sent_before_sync",
-                                                     "released_when_sent"};
-    return names[mutant];
-}
-
 void river_complain(struct river *river, const char *format, ...)
 {
     struct river_report *report = river->report;
@@ -302,9 +290,9 @@ static void draw_weather(struct river *river)
     const struct {
         uint32_t *of;
         uint32_t most;
-    } kinds[] = {{&weather->loss, 80},  {&weather->repeat, 80}, {&weather->late, 40},
-                 {&weather->damage, 6}, {&weather->crash, 2},   {&weather->sleep, 4},
-                 {&weather->cut, 4},    {&weather->map, 12},    {&weather->failed_write, 40}};
+    } kinds[] = {{&weather->loss, 80},         {&weather->repeat, 80}, {&weather->late, 120}, {&weather->damage, 6},
+                 {&weather->crash, 3},         {&weather->sleep, 4},   {&weather->cut, 4},    {&weather->map, 12},
+                 {&weather->failed_write, 40}, {&weather->drop, 6}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         *kinds[i].of = river_below(river, 4) == 0 ? 0 : 1 + river_below(river, kinds[i].most);
     river->credit = 2u << river_below(river, 6);
@@ -344,12 +332,11 @@ static void take_down(struct river *river)
         weir_free(river->maps[--river->map_count]);
 }
 
-void river_run(uint64_t seed, enum river_mutant mutant, struct river_report *out)
+void river_run(uint64_t seed, struct river_report *out)
 {
     struct river *river = weir_calloc(1, sizeof *river);
     if (river == NULL) abort();
     *out = (struct river_report){.sound = true};
-    river->mutant = mutant;
     river->random = seed;
     river->report = out;
     build(river);

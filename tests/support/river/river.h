@@ -14,20 +14,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/** A rule that is broken on purpose, to see that the checks have teeth. */
-enum river_mutant {
-    RIVER_SOUND,
-    RIVER_ACK_BEFORE_COMMIT,    /* an aggregator acknowledges what its running write may still lose */
-    RIVER_MARK_APART,           /* batch and mark are not one write */
-    RIVER_GAP_ACCEPTED,         /* an aggregator takes batches out of order */
-    RIVER_FIRST_OWNER_SUFFICES, /* a broker takes the first owner's answer for all of them */
-    RIVER_SENT_BEFORE_SYNC,     /* an agent sends what a crash can still take back */
-    RIVER_RELEASED_WHEN_SENT,   /* an agent forgets what it has sent */
-    RIVER_MUTANTS
-};
-
-const char *river_mutant_name(enum river_mutant mutant);
-
 struct river_report {
     bool sound;
     char complaint[200]; /* what was broken, and when */
@@ -48,6 +34,6 @@ struct river_report {
 };
 
 /** Run one seed to its end, or to the first thing that is not as it must be. */
-void river_run(uint64_t seed, enum river_mutant mutant, struct river_report *out);
+void river_run(uint64_t seed, struct river_report *out);
 
 #endif
