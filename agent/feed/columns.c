@@ -57,15 +57,23 @@ int feed_keep_find(const struct feed_keep *keep, struct weir_view word)
     return -1;
 }
 
+/** The place of a name in a list, or -1. Most names are another one by their first letter. */
+static int place(const char *const *list, size_t count, struct weir_view word)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (folded((uint8_t)list[i][0]) == folded(word.data[0]) && feed_columns_same(weir_view_text(list[i]), word))
+            return (int)i;
+    }
+    return -1;
+}
+
 int feed_columns_find(const struct feed_names *names, struct weir_view word)
 {
-    for (size_t i = 0; i < names->known_count; i++) {
-        if (feed_columns_same(weir_view_text(names->known[i]), word)) return (int)i;
-    }
-    for (size_t i = 0; i < names->other_count; i++) {
-        if (feed_columns_same(weir_view_text(names->other[i]), word)) return -1;
-    }
-    return WEIR_ENOTFOUND;
+    word = feed_columns_bare(word);
+    if (word.size == 0) return WEIR_ENOTFOUND;
+    int field = place(names->known, names->known_count, word);
+    if (field >= 0) return field;
+    return place(names->other, names->other_count, word) < 0 ? WEIR_ENOTFOUND : -1;
 }
 
 bool feed_columns_is_header(const struct feed_names *names, struct weir_view line, char separator)
