@@ -183,7 +183,7 @@ static int parse_filter(const struct weir_question *question, struct weir_filter
 /** What a reading error means to who asked. */
 static int explain(int rc, struct weir_why *why)
 {
-    if (why != NULL && why->text[0] == '\0') weir_why_set(why, rc, "%s", weir_err_text(rc));
+    if (rc < 0 && why != NULL && why->text[0] == '\0') weir_why_set(why, rc, "%s", weir_err_text(rc));
     return rc;
 }
 

@@ -465,7 +465,9 @@ static void what_cannot_be_answered_says_why(void **state)
     assert_non_null(strstr(why.text, "raw flows"));
 
     question.tier = WEIR_TIER_AUTO;
+    why.text[0] = '\0';
     assert_int_equal(agg_answer(&world.by, &question, weir_mono_ms(), NULL, &got, NULL, &why), WEIR_ETIMEOUT);
+    assert_string_equal(why.text, weir_err_text(WEIR_ETIMEOUT));
     _Atomic bool cancelled = true;
     assert_int_equal(agg_answer(&world.by, &question, weir_mono_ms() + 1000, &cancelled, &got, NULL, &why),
                      WEIR_ECANCELLED);
