@@ -13,6 +13,7 @@ enum { ACTIONS_RESERVED = WEIR_SHARDS + 8, REFUSALS_MOST = 6 };
 struct lane {
     bool used;
     bool stopped;    /* until the next session */
+    bool set_back;   /* the owners have more than we: what was written since waits for the new incarnation */
     uint64_t acked;  /* stored up to here */
     uint64_t send;   /* the next to send */
     uint64_t next;   /* one past the youngest that is synced */
@@ -39,6 +40,7 @@ struct ship_core {
     void *span_ctx;
 
     struct ship_state state;
+    bool set_back; /* a lane is: nothing is sent but what the owners can know of */
     bool renewing; /* nothing is sent until the spool has its new incarnation */
     uint32_t attempts;
     uint32_t turn; /* the lane that may send first */
@@ -220,21 +222,39 @@ static void ask_renewal(struct ship_core *core, int64_t now, struct ship_actions
     core->renew_at_ms = now + SHIP_PROGRESS_MS;
 }
 
+/** Is everything that the owners can know of acknowledged, or known to be theirs? */
+static bool is_settled(const struct lane *lane)
+{
+    return !lane->used || lane->set_back || lane->acked >= lane->high || MUTANT(renewed_unsettled);
+}
+
+static void renew_when_settled(struct ship_core *core, int64_t now, struct ship_actions *out)
+{
+    if (!core->set_back || core->renewing) return;
+    for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
+        if (!is_settled(&core->lane[shard])) return;
+    }
+    core->renewing = true;
+    ask_renewal(core, now, out);
+}
+
 /**
  * The owners have more than we ever sent: our spool was set back (a disk restored from a copy, or writes that were never
  * synced). What we found in it is theirs already. What we wrote since bears numbers that they know for something else:
- * it goes out under a new incarnation.
+ * it goes out under a new incarnation, which begins when the other lanes are settled: what they have in flight may be
+ * stored, and would be so twice.
  */
 static void roll_back(struct ship_core *core, uint32_t shard, uint64_t expected, int64_t now, struct ship_actions *out)
 {
     struct lane *lane = &core->lane[shard];
     rewind_lane(core, lane, 0);
     if (lane->found > lane->acked) release(lane, shard, lane->found, out);
-    if (core->renewing) return;
+    if (lane->set_back) return;
 
     raise_alarm(core, SHIP_ALARM_ROLLED_BACK, WEIR_CODE_NONE, shard, expected, out);
-    core->renewing = true;
-    ask_renewal(core, now, out);
+    lane->set_back = true;
+    core->set_back = true;
+    renew_when_settled(core, now, out);
 }
 
 static bool is_ahead_of_us(const struct lane *lane, uint64_t expected)
@@ -276,7 +296,7 @@ static void on_welcome(struct ship_core *core, const struct weir_msg *msg, int64
 static void on_ack(struct ship_core *core, const struct weir_msg *msg, int64_t now, struct ship_actions *out)
 {
     struct lane *lane = &core->lane[msg->shard];
-    if (!lane->used) return;
+    if (!lane->used || lane->set_back) return;
     if (is_ahead_of_us(lane, msg->expected)) {
         roll_back(core, msg->shard, msg->expected, now, out);
         return;
@@ -298,6 +318,7 @@ static void on_ack(struct ship_core *core, const struct weir_msg *msg, int64_t n
     lane->refusals = 0;
     core->attempts = 0;
     release(lane, msg->shard, upto, out);
+    renew_when_settled(core, now, out);
 }
 
 static void poison(struct ship_core *core, uint32_t shard, uint64_t seq, enum weir_code code, struct ship_actions *out)
@@ -346,7 +367,7 @@ static void on_lane_rejected(struct ship_core *core, const struct weir_msg *msg,
 static void on_lane_nack(struct ship_core *core, const struct weir_msg *msg, int64_t now, struct ship_actions *out)
 {
     struct lane *lane = &core->lane[msg->shard];
-    if (!lane->used) return;
+    if (!lane->used || lane->set_back) return;
     switch (msg->code) {
     case WEIR_CODE_GAP: on_gap(core, msg, now, out); break;
     case WEIR_CODE_REJECT: on_lane_rejected(core, msg, now, out); break;
@@ -437,8 +458,20 @@ static void check_progress(struct ship_core *core, int64_t now)
     }
 }
 
+/**
+ * What was written since the start waits until all that was found is acknowledged, and the first of it goes alone. Were
+ * the spool set back, these answers show it: the owners expect more than we sent, or know that number for something
+ * else. With more on its way, an acknowledgement of what they have instead would pass for one of ours.
+ */
+static bool is_too_early(const struct lane *lane)
+{
+    uint64_t unsure = lane->acked < lane->found ? lane->found : lane->found + 1;
+    return lane->send > unsure && lane->acked < unsure && !MUTANT(first_not_alone);
+}
+
 static bool may_send(const struct ship_core *core, const struct lane *lane, int64_t now)
 {
+    if (is_too_early(lane) || (core->set_back && (lane->set_back || lane->send > lane->high))) return false;
     uint32_t window = core->state.credit < SHIP_WINDOW ? core->state.credit : SHIP_WINDOW;
     return lane->used && !lane->stopped && lane->send < lane->next && lane->in_flight < window &&
            now >= lane->paused_until_ms;
@@ -532,6 +565,7 @@ static void on_renewed(struct ship_core *core, const struct ship_event *event, i
     end_session(core);
     memset(core->lane, 0, sizeof core->lane);
     core->inc = event->inc;
+    core->set_back = false;
     core->renewing = false;
     if (core->state.phase == SHIP_WAITING) return;
     core->state.phase = SHIP_HELLO_SENT;

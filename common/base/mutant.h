@@ -31,6 +31,8 @@
     X(credit_ignored, "agent", "batches are sent beyond the credit")                                             \
     X(claims_older_gone, "agent", "a batch is sent as the oldest one in the spool")                              \
     X(found_forgotten, "agent", "what was in the spool at the start is not reckoned with")                       \
+    X(first_not_alone, "agent", "what a spool that may be set back holds is sent before the first answer")       \
+    X(renewed_unsettled, "agent", "a new incarnation begins while batches of the old one are in flight")         \
     X(sent_before_sync, "agent", "a batch is sent before the spool is synced")                                   \
     X(released_when_sent, "agent", "a batch leaves the spool when it is sent")                                   \
     X(moved_without_stop, "operator", "a shard is copied to its new owner while the old one goes on")            \

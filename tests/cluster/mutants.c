@@ -23,7 +23,7 @@ static const struct {
     const char *name;
     const char *place;
     const char *what;
-} rules[WEIR_MUTANTS_COUNT] = {{"none", "", "nothing is left out"},
+} rules[WEIR_MUTANTS_COUNT] = {{"none", "nowhere", "nothing: the protocol as it is"},
 #define RULE(name, place, what) {#name, place, what},
                                WEIR_MUTANT_RULES(RULE)
 #undef RULE

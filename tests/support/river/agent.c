@@ -99,11 +99,63 @@ static void check_credit(struct river *river, const struct river_agent *agent)
 }
 
 /** An answer that comes late and out of its order says what was true once. Without a storm, it says what is true. */
-static bool may_be_stale(const struct river *river, enum ship_alarm alarm)
+static bool is_expected(const struct river *river, const struct river_agent *agent, enum ship_alarm alarm)
 {
+    if (alarm == SHIP_ALARM_ROLLED_BACK) return agent->was_set_back;
     enum { LATEST_MS = 10000 };
     if (alarm == SHIP_ALARM_REJECTED) return true; /* the name is taken while the old connection lingers */
     return alarm == SHIP_ALARM_REGRESSED && river->now_ms < RIVER_STORM_MS + LATEST_MS;
+}
+
+static void tell_lanes(struct river *river, struct river_agent *agent)
+{
+    struct ship_actions none;
+    for (uint32_t i = 0; i < agent->lane_count; i++) {
+        const struct river_lane *lane = &agent->lanes[i];
+        if (lane->synced == 0) continue;
+        const struct ship_event event = {.kind = SHIP_EVENT_LANE,
+                                         .shard = lane->shard,
+                                         .first_avail = lane->acked + 1,
+                                         .next = last_synced(lane) + 1};
+        ship_core_step(agent->core, &event, river->now_ms, &none);
+    }
+}
+
+/** What is in the lane is numbered from 1 again. */
+static void renumber(struct river_lane *lane)
+{
+    const uint64_t base = lane->acked;
+    struct weir_cum sums = {0};
+    uint32_t gone = 0;
+    while (gone < lane->synced && lane->records[gone].last <= base)
+        gone++;
+    lane->count -= gone;
+    lane->synced -= gone;
+    memmove(lane->records, lane->records + gone, lane->count * sizeof *lane->records);
+    for (uint32_t i = 0; i < lane->count; i++) {
+        struct river_record *record = &lane->records[i];
+        record->first -= base;
+        record->last -= base;
+        river_sum(&sums, &record->sums);
+        record->cum = sums;
+    }
+    lane->acked = lane->acked_durable = lane->sent = 0;
+    lane->unsure = false;
+}
+
+static void renew(struct river *river, uint32_t index)
+{
+    struct river_agent *agent = &river->agents[index];
+    struct ship_actions none;
+    if (!agent->was_set_back) river_complain(river, "%s begins a new incarnation", agent->name);
+    agent->inc++;
+    for (uint32_t i = 0; i < agent->lane_count; i++)
+        renumber(&agent->lanes[i]);
+    /* TCP keeps the answers of a connection in order, and the river does not: a late one must not pass for a new one. */
+    if (agent->connection != 0) agent->connection = ++river->connections;
+    const struct ship_event event = {.kind = SHIP_EVENT_RENEWED, .inc = agent->inc};
+    ship_core_step(agent->core, &event, river->now_ms, &none);
+    tell_lanes(river, agent);
 }
 
 static void step(struct river *river, uint32_t index, const struct ship_event *event)
@@ -128,12 +180,10 @@ static void step(struct river *river, uint32_t index, const struct ship_event *e
                 if (action->msg == WEIR_MSG_DATA) check_credit(river, agent);
                 break;
             case SHIP_RELEASE: release(river, agent, action->shard, action->seq); break;
-            case SHIP_POISON:
-            case SHIP_RENEW:
-                river_complain(river, "%s does %s", agent->name, action->kind == SHIP_POISON ? "POISON" : "RENEW");
-                break;
+            case SHIP_POISON: river_complain(river, "%s calls a batch poison", agent->name); break;
+            case SHIP_RENEW: renew(river, index); break;
             case SHIP_ALARM:
-                if (!may_be_stale(river, action->alarm))
+                if (!is_expected(river, agent, action->alarm))
                     river_complain(river, "%s raises the alarm %s", agent->name, ship_alarm_name(action->alarm));
                 break;
             }
@@ -150,19 +200,41 @@ void river_agent_start(struct river *river, uint32_t index)
                              .brokers = RIVER_BROKERS,
                              .span = span,
                              .span_ctx = agent};
-    if (ship_core_create(&conf, 1, &agent->core) < 0) {
+    if (ship_core_create(&conf, agent->inc, &agent->core) < 0) {
         river_complain(river, "no memory");
         return;
     }
-    for (uint32_t i = 0; i < agent->lane_count; i++) {
-        struct river_lane *lane = &agent->lanes[i];
-        if (lane->synced == 0) continue;
-        step(river, index,
-             &(struct ship_event){.kind = SHIP_EVENT_LANE,
-                                  .shard = lane->shard,
-                                  .first_avail = lane->acked_durable + 1,
-                                  .next = last_synced(lane) + 1});
+    tell_lanes(river, agent);
+}
+
+/** A copy of the lane from before some of its acknowledged records were written takes its place. */
+static void set_back(struct river *river, struct river_lane *lane)
+{
+    uint32_t known = 0; /* records that every owner has */
+    while (known < lane->synced && lane->records[known].last <= lane->acked)
+        known++;
+    if (known == 0) return;
+    uint32_t count = known - 1 - river_below(river, known < 10 ? known : 10);
+    uint32_t acked = count - river_below(river, count < 4 ? count + 1 : 4);
+    const struct river_record *last = &lane->records[known - 1];
+    if (count == known - 1 && last->batch == 0 && last->first == last->last) return; /* docs/decisions/0022 */
+    for (uint32_t i = known; i < lane->synced; i++) {                                /* gone, or stored by some owner */
+        if (lane->records[i].batch == 0) continue;
+        river->batches[lane->records[i].batch].accepted = false;
+        river->report->accepted--;
     }
+    lane->synced = count;
+    lane->acked_durable = acked == 0 ? 0 : lane->records[acked - 1].last;
+    lane->unsure = true;
+}
+
+bool river_agent_is_unsure(const struct river *river, uint32_t index)
+{
+    const struct river_agent *agent = &river->agents[index];
+    for (uint32_t i = 0; i < agent->lane_count; i++) {
+        if (agent->lanes[i].unsure) return true;
+    }
+    return false;
 }
 
 void river_agent_crash(struct river *river, uint32_t index)
@@ -172,8 +244,13 @@ void river_agent_crash(struct river *river, uint32_t index)
     agent->core = NULL;
     agent->connection = 0;
     agent->asleep_until_ms = 0;
+    bool is_set_back = !agent->was_set_back && river_mishap(river, river->weather.set_back);
+    agent->was_set_back |= is_set_back;
+    river->report->set_back += is_set_back;
+    if (is_set_back) river_forget(river, agent->name); /* restoring a disk takes longer than a message lives */
     for (uint32_t i = 0; i < agent->lane_count; i++) {
         struct river_lane *lane = &agent->lanes[i];
+        if (is_set_back) set_back(river, lane);
         lane->count = lane->synced;
         lane->acked = lane->acked_durable;
         lane->sent = lane->acked;
@@ -280,7 +357,7 @@ void river_agent_live(struct river *river, uint32_t index)
     for (uint32_t i = 0; i < agent->lane_count; i++) {
         if (river_below(river, 20) == 0) sync_lane(river, index, &agent->lanes[i]);
         if (MUTANT(sent_before_sync)) pretend_to_sync(river, index, &agent->lanes[i]);
-        if (river_mishap(river, river->weather.drop)) drop_some(river, &agent->lanes[i]);
+        if (!agent->lanes[i].unsure && river_mishap(river, river->weather.drop)) drop_some(river, &agent->lanes[i]);
     }
 }
 

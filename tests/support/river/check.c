@@ -44,12 +44,12 @@ static void check_marks(struct river *river, uint32_t index)
     }
 }
 
-/** The owners of a drained lane are where its agent is. */
+/** The owners of a drained lane are where its agent is, or further where it was set back and had nothing to say since. */
 static void check_lane(struct river *river, const struct river_agent *agent, const struct river_lane *lane)
 {
-    if (lane->count == 0) return;
+    if (lane->count == 0 || lane->unsure) return;
     const struct river_record *last = &lane->records[lane->count - 1];
-    struct agg_lane name = {.inc = 1, .shard = lane->shard};
+    struct agg_lane name = {.inc = agent->inc, .shard = lane->shard};
     weir_agent_id(agent->name, name.agent);
     for (uint32_t i = 0; i < river->map->owner_count[lane->shard]; i++) {
         uint32_t owner = river->map->owners[lane->shard][i];

@@ -80,7 +80,10 @@ static struct question carry_out(struct river *river, uint32_t index, const stru
             question.lane = action->lane;
             break;
         case AGG_ACTION_OPEN: question.open = true; break;
-        case AGG_ACTION_ALARM: river_complain(river, "aggregator %u raises the alarm %d", index, action->alarm); break;
+        case AGG_ACTION_ALARM:
+            if (action->alarm != AGG_ALARM_FORKED || river->report->set_back == 0)
+                river_complain(river, "aggregator %u raises the alarm %d", index, action->alarm);
+            break;
         }
     }
     if (!question.load && !question.open) check_ledger(river, index);

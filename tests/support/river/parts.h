@@ -47,6 +47,7 @@ struct river_lane {
     uint64_t acked; /* up to this number; what is not in @acked_durable is forgotten in a crash */
     uint64_t acked_durable;
     uint64_t sent; /* youngest number sent by this process */
+    bool unsure;   /* set back, and the owners have not said so yet */
     struct river_record records[RIVER_BATCHES_MOST];
 };
 
@@ -55,6 +56,8 @@ struct river_agent {
     char key[WEIR_KEY_TEXT];
     struct weir_source sources[RIVER_SOURCES];
     uint32_t lane_of_source[RIVER_SOURCES];
+    bool was_set_back;
+    uint64_t inc;
     uint32_t lane_count;
     struct river_lane lanes[RIVER_SOURCES];
     /* gone in a crash */
@@ -116,7 +119,8 @@ struct river_weather {
     uint32_t cut;
     uint32_t map;
     uint32_t failed_write;
-    uint32_t drop; /* of synced records by a full spool */
+    uint32_t drop;     /* of synced records by a full spool */
+    uint32_t set_back; /* of an agent's disk, where it crashes */
 };
 
 enum river_place { RIVER_TO_AGENT, RIVER_TO_BROKER, RIVER_TO_NODE };
@@ -191,8 +195,13 @@ static inline bool river_is_same(const struct weir_cum *a, const struct weir_cum
 /** Send a copy of @parcel; it may get lost, late or repeated. */
 void river_post(struct river *river, const struct river_parcel *parcel);
 
+/** Lose what is on its way from an agent, or about its batches. */
+void river_forget(struct river *river, const char *agent_name);
+
 void river_agent_start(struct river *river, uint32_t agent);
 void river_agent_crash(struct river *river, uint32_t agent);
+/** Has its disk come back older, and do the owners have to tell? Until they did, what it writes looks as if found. */
+bool river_agent_is_unsure(const struct river *river, uint32_t agent);
 void river_agent_tick(struct river *river, uint32_t agent);
 void river_agent_receive(struct river *river, const struct river_parcel *parcel);
 /** Take a batch of a random source; sync; drop records as a full spool does. */

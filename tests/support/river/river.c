@@ -89,6 +89,19 @@ void river_post(struct river *river, const struct river_parcel *parcel)
     post_once(river, parcel, is_cut ? *cut : 0);
 }
 
+void river_forget(struct river *river, const char *agent_name)
+{
+    uint8_t agent[16];
+    weir_agent_id(agent_name, agent);
+    for (uint32_t i = river->parcel_count; i > 0; i--) {
+        struct river_parcel *parcel = river->parcels[i - 1];
+        if (memcmp(parcel->msg.agent, agent, sizeof agent) != 0) continue;
+        river->report->parcels_lost++;
+        river->parcels[i - 1] = river->parcels[--river->parcel_count];
+        weir_free(parcel);
+    }
+}
+
 static void deliver(struct river *river, const struct river_parcel *parcel)
 {
     river_trace(river, (uint64_t)parcel->to << 8 | parcel->index, parcel->msg.kind, parcel->msg.seq);
@@ -145,6 +158,7 @@ static void crash_or_start(struct river *river, bool is_up, uint32_t index, void
     bool must_start = !is_up && (!river->stormy || river_below(river, 100) == 0);
     if (must_start) start(river, index);
     if (!is_up || !river_mishap(river, river->weather.crash)) return;
+    if (crash == river_agent_crash && river_agent_is_unsure(river, index)) return;
     river->report->crashes++;
     crash(river, index);
 }
@@ -267,6 +281,7 @@ static void build_agent(struct river *river, uint32_t index)
 {
     struct river_agent *agent = &river->agents[index];
     struct weir_allow_entry entry = {.role = WEIR_ROLE_AGENT, .site = "site", .tenant = "acme"};
+    agent->inc = 1;
     snprintf(agent->name, sizeof agent->name, "agent-%u", index);
     snprintf(agent->key, sizeof agent->key, "%040u", index);
     memcpy(entry.name, agent->name, sizeof entry.name);
@@ -290,9 +305,9 @@ static void draw_weather(struct river *river)
     const struct {
         uint32_t *of;
         uint32_t most;
-    } kinds[] = {{&weather->loss, 80},         {&weather->repeat, 80}, {&weather->late, 120}, {&weather->damage, 6},
-                 {&weather->crash, 3},         {&weather->sleep, 4},   {&weather->cut, 4},    {&weather->map, 12},
-                 {&weather->failed_write, 40}, {&weather->drop, 6}};
+    } kinds[] = {{&weather->loss, 80},         {&weather->repeat, 80}, {&weather->late, 120},    {&weather->damage, 6},
+                 {&weather->crash, 3},         {&weather->sleep, 4},   {&weather->cut, 4},       {&weather->map, 12},
+                 {&weather->failed_write, 40}, {&weather->drop, 6},    {&weather->set_back, 300}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         *kinds[i].of = river_below(river, 4) == 0 ? 0 : 1 + river_below(river, kinds[i].most);
     river->credit = 2u << river_below(river, 6);

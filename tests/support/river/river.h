@@ -25,9 +25,10 @@ struct river_report {
     uint64_t parcels_lost;
     uint64_t parcels_repeated;
     uint64_t crashes;
-    uint64_t pauses; /* of processes */
-    uint64_t cuts;   /* of links */
-    uint64_t moves;  /* of a shard to another owner, with what it held */
+    uint64_t set_back; /* disks of agents that came back older */
+    uint64_t pauses;   /* of processes */
+    uint64_t cuts;     /* of links */
+    uint64_t moves;    /* of a shard to another owner, with what it held */
     uint64_t commits;
     uint64_t repeats; /* batches that an aggregator had already */
     uint64_t resent;  /* records that agents sent again */

@@ -387,23 +387,24 @@ static void a_spool_that_was_set_back_begins_a_new_incarnation(void **state)
         {5, WELCOME, .number = 2, .actions = "DATA 7:5/5, DATA 7:6/5"},
         {6, NACK, 7, 5, 40, WEIR_CODE_GAP, .actions = "release 7:9, alarm rolled_back, renew"}};
     const struct step by_ack[] = {
-        {5, WELCOME, .number = 9, .actions = "DATA 7:5/5, DATA 7:6/5, DATA 7:7/5, DATA 7:8/5, DATA 7:9/5, DATA 7:10/5"},
-        {6, ACK, 7, 10, 40,
-         .actions = "release 7:9, alarm rolled_back, renew"}, /* 10 was not stored: only its number */
-        {6, ACK, 7, 10, 40, .actions = ""}};
+        {5, WELCOME, .number = 9, .actions = "DATA 7:5/5, DATA 7:6/5, DATA 7:7/5, DATA 7:8/5, DATA 7:9/5"},
+        {6, ACK, 7, 9, 10, .actions = "release 7:9, DATA 7:10/10"},
+        {7, ACK, 7, 10, 40, .actions = "alarm rolled_back, renew"}, /* 10 was not stored: only its number */
+        {7, ACK, 7, 10, 40, .actions = ""}};
     const struct step by_history[] = {
-        {5, WELCOME, .number = 9, .actions = "DATA 7:5/5, DATA 7:6/5, DATA 7:7/5, DATA 7:8/5, DATA 7:9/5, DATA 7:10/5"},
-        {6, NACK, 7, 10, 11, WEIR_CODE_REJECT, .actions = "release 7:9, alarm rolled_back, renew"}};
+        {5, WELCOME, .number = 9, .actions = "DATA 7:5/5, DATA 7:6/5, DATA 7:7/5, DATA 7:8/5, DATA 7:9/5"},
+        {6, ACK, 7, 9, 10, .actions = "release 7:9, DATA 7:10/10"},
+        {7, NACK, 7, 10, 11, WEIR_CODE_REJECT, .actions = "alarm rolled_back, renew"}};
     const struct {
         const struct step *steps;
         size_t count;
-    } ways[] = {{by_welcome, 1}, {by_gap, 2}, {by_ack, 3}, {by_history, 2}};
+    } ways[] = {{by_welcome, 1}, {by_gap, 2}, {by_ack, 4}, {by_history, 3}};
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         struct ship_core *core = create(1);
         PLAY(core, {0, LANE, 7, 5, 10, .actions = ""}, {0, SYNCED, 7, .number = 11, .actions = ""},
              {0, TICK, .actions = "connect, HELLO"});
         play(core, ways[i].steps, ways[i].count);
-        PLAY(core, {7, SYNCED, 7, .number = 12, .actions = ""}, /* nothing is sent meanwhile */
+        PLAY(core, {8, SYNCED, 7, .number = 12, .actions = ""}, /* nothing is sent meanwhile */
              {5200, PING, .actions = "PONG"}, {5201, TICK, .actions = "PING, renew"},
              {5300, RENEWED, .number = 99, .actions = ""}, {5300, LANE, 7, 1, 3, .actions = ""},
              {5300, TICK, .actions = "HELLO"}, {5301, WELCOME, .number = 9, .actions = "DATA 7:1/1, DATA 7:2/1"});
@@ -413,6 +414,30 @@ static void a_spool_that_was_set_back_begins_a_new_incarnation(void **state)
         assert_int_equal(msg.inc, 99);
         ship_core_destroy(core);
     }
+}
+
+static void a_new_incarnation_waits_for_what_other_lanes_have_in_flight(void **state)
+{
+    (void)state;
+    struct ship_core *core = create(1);
+    PLAY(core, {0, LANE, 7, 5, 10, .actions = ""}, {0, LANE, 8, 1, 3, .actions = ""},
+         {0, SYNCED, 8, .number = 5, .actions = ""}, {0, TICK, .actions = "connect, HELLO"},
+         {5, WELCOME, .number = 2, .actions = "DATA 7:5/5, DATA 8:1/1"},
+         {6, NACK, 7, 5, 40, WEIR_CODE_GAP, .actions = "release 7:9, alarm rolled_back, DATA 8:2/1"},
+         {7, ACK, 8, 1, 3, .actions = "release 8:1"}, /* 3 and 4 were written since */
+         {8, ACK, 8, 2, 3, .actions = "release 8:2, renew"});
+    ship_core_destroy(core);
+}
+
+static void what_was_written_since_the_start_waits_for_what_was_found_and_begins_alone(void **state)
+{
+    (void)state;
+    struct ship_core *core = create(1);
+    PLAY(core, {0, LANE, 7, 5, 6, .actions = ""}, {0, SYNCED, 7, .number = 9, .actions = ""},
+         {0, TICK, .actions = "connect, HELLO"}, {5, WELCOME, .number = 9, .actions = "DATA 7:5/5"},
+         {6, ACK, 7, 5, 6, .actions = "release 7:5, DATA 7:6/6"},
+         {7, ACK, 7, 6, 7, .actions = "release 7:6, DATA 7:7/7, DATA 7:8/7"});
+    ship_core_destroy(core);
 }
 
 static void another_list_of_brokers_ends_the_session_only_where_ours_is_gone(void **state)
@@ -517,6 +542,8 @@ int main(void)
         cmocka_unit_test(a_refused_session_moves_on_and_a_refused_lane_waits_longer_each_time),
         cmocka_unit_test(owners_that_lost_what_they_had_acknowledged_raise_an_alarm),
         cmocka_unit_test(a_spool_that_was_set_back_begins_a_new_incarnation),
+        cmocka_unit_test(a_new_incarnation_waits_for_what_other_lanes_have_in_flight),
+        cmocka_unit_test(what_was_written_since_the_start_waits_for_what_was_found_and_begins_alone),
         cmocka_unit_test(another_list_of_brokers_ends_the_session_only_where_ours_is_gone),
         cmocka_unit_test(hello_tells_the_lanes_and_data_tells_its_place),
         cmocka_unit_test(a_large_credit_is_used_in_several_steps),
