@@ -304,13 +304,11 @@ static void on_ack(struct ship_core *core, const struct weir_msg *msg, int64_t n
     if (msg->seq <= lane->acked || msg->seq > lane->high) return;
 
     /* A loss that was sent is stored as a whole, whichever of its numbers the answer names. */
-    uint64_t upto = msg->seq;
+    uint64_t upto = 0;
     uint32_t done = 0;
-    while (done < lane->in_flight && lane->flight[done].first <= msg->seq) {
-        if (lane->flight[done].last > upto) upto = lane->flight[done].last;
-        done++;
-    }
-    if (done == 0) upto = core->span(core->span_ctx, msg->shard, msg->seq).last;
+    while (done < lane->in_flight && lane->flight[done].first <= msg->seq)
+        upto = lane->flight[done++].last;
+    if (upto < msg->seq) upto = core->span(core->span_ctx, msg->shard, msg->seq).last; /* taken back since */
     lane->in_flight -= done;
     core->state.in_flight -= done;
     memmove(lane->flight, lane->flight + done, lane->in_flight * sizeof *lane->flight);

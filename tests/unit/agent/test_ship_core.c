@@ -295,6 +295,14 @@ static void a_loss_record_is_sent_once_and_acknowledged_as_a_whole(void **state)
              {5, WELCOME, .number = 9, .actions = "DATA 9:3/3, DATA 9:21/3"},
              {6, NACK, 9, 21, 11, WEIR_CODE_GAP, .actions = "DATA 9:3/3, DATA 9:21/3"}); /* 3..10 were stored before */
         ship_core_destroy(core);
+
+        core = create(1); /* taken back, and those before it are in flight again */
+        PLAY(core, {0, LANE, 9, 1, 23, .actions = ""}, {0, TICK, .actions = "connect, HELLO"},
+             {5, WELCOME, .number = 3, .actions = "DATA 9:1/1, DATA 9:2/1, DATA 9:3/1"},
+             {6, NACK, 9, 1, 0, WEIR_CODE_BUSY, .actions = ""}, {7, CREDIT, .number = 2, .actions = ""},
+             {300, TICK, .actions = "DATA 9:1/1, DATA 9:2/1"},
+             {301, ACK, 9, named, .actions = "release 9:20, DATA 9:21/21, DATA 9:22/21"});
+        ship_core_destroy(core);
     }
 }
 
