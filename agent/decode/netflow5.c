@@ -31,24 +31,52 @@ int agent_netflow5_plans(struct agent_decoder *decoder)
     return rc;
 }
 
+/** The 16 bytes that datagrams of all versions begin with; returns how many records are announced. */
+static inline uint16_t read_head(struct weir_cursor *c, struct agent_clock *ret)
+{
+    weir_cursor_skip(c, 2);
+    uint16_t count = weir_cursor_u16(c);
+    *ret = (struct agent_clock){.uptime_ms = weir_cursor_u32(c), .has_uptime = true};
+    ret->export_ms = (int64_t)weir_cursor_u32(c) * 1000;
+    uint32_t nanoseconds = weir_cursor_u32(c);
+    if (nanoseconds < 1000000000) ret->export_ms += nanoseconds / 1000000;
+    return count;
+}
+
+/** The records that are whole, of @count. */
+static inline struct agent_rows rows_at(const struct weir_cursor *c, const struct agent_plan *plan, uint16_t count)
+{
+    struct agent_rows rows = {.base = c->at, .count = count};
+    size_t whole = weir_cursor_left(c) / plan->record_bytes;
+    if (rows.count > whole) rows.count = (uint32_t)whole;
+    return rows;
+}
+
+/** Decode the records; a datagram that has fewer than it announced is refused for the rest. */
+static inline enum agent_refusal decode_rows(struct agent_decoder *decoder, struct agent_domain *domain,
+                                             const struct agent_plan *plan, const struct agent_rows *rows,
+                                             uint16_t count, const struct agent_gather_note *note,
+                                             const struct agent_clock *clock, const struct agent_rate *rate,
+                                             struct weir_view datagram)
+{
+    agent_rows_decode(decoder, domain, plan, rows, note, clock, rate);
+    if (rows->count == count) return AGENT_REFUSAL_NONE;
+    agent_domain_refuse(decoder, domain, AGENT_REFUSAL_count, datagram);
+    return AGENT_REFUSAL_count;
+}
+
 enum agent_refusal agent_netflow5_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
                                          struct weir_view datagram, int64_t received_ms, bool v7)
 {
     const struct agent_plan *plan = v7 ? &decoder->netflow7 : &decoder->netflow5;
     struct weir_cursor c = weir_cursor_of(datagram);
-    weir_cursor_skip(&c, 2);
-    uint16_t count = weir_cursor_u16(&c);
-    struct agent_clock clock = {.uptime_ms = weir_cursor_u32(&c), .has_uptime = true};
-    clock.export_ms = (int64_t)weir_cursor_u32(&c) * 1000;
-    uint32_t nanoseconds = weir_cursor_u32(&c);
+    struct agent_clock clock;
+    uint16_t count = read_head(&c, &clock);
     uint32_t sequence = weir_cursor_u32(&c);
     uint16_t engine = weir_cursor_u16(&c);
     uint16_t sampling = weir_cursor_u16(&c);
     if (c.ran_out) return AGENT_REFUSAL_short;
-    if (nanoseconds < 1000000000) clock.export_ms += nanoseconds / 1000000;
-    struct agent_rows rows = {.base = c.at, .count = count};
-    size_t whole = weir_cursor_left(&c) / plan->record_bytes;
-    if (rows.count > whole) rows.count = (uint32_t)whole;
+    struct agent_rows rows = rows_at(&c, plan, count);
     if (rows.count == 0) return AGENT_REFUSAL_count;
 
     enum agent_refusal refusal = AGENT_REFUSAL_NONE;
@@ -64,12 +92,7 @@ enum agent_refusal agent_netflow5_decode(struct agent_decoder *decoder, const st
     if (rate.one_in == 0 || domain->rate.origin == WEIR_SAMPLING_OPERATOR) rate = domain->rate;
     struct agent_gather_note note = {v7 ? WEIR_PROTOCOL_NETFLOW7 : WEIR_PROTOCOL_NETFLOW5, received_ms,
                                      clock.export_ms};
-    agent_rows_decode(decoder, domain, plan, &rows, &note, &clock, &rate);
-    if (rows.count < count) {
-        agent_domain_refuse(decoder, domain, AGENT_REFUSAL_count, datagram);
-        return AGENT_REFUSAL_count;
-    }
-    return AGENT_REFUSAL_NONE;
+    return decode_rows(decoder, domain, plan, &rows, count, &note, &clock, &rate, datagram);
 }
 
 enum agent_refusal agent_netflow1_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
@@ -77,16 +100,10 @@ enum agent_refusal agent_netflow1_decode(struct agent_decoder *decoder, const st
 {
     const struct agent_plan *plan = &decoder->netflow1;
     struct weir_cursor c = weir_cursor_of(datagram);
-    weir_cursor_skip(&c, 2);
-    uint16_t count = weir_cursor_u16(&c);
-    struct agent_clock clock = {.uptime_ms = weir_cursor_u32(&c), .has_uptime = true};
-    clock.export_ms = (int64_t)weir_cursor_u32(&c) * 1000;
-    uint32_t nanoseconds = weir_cursor_u32(&c);
+    struct agent_clock clock;
+    uint16_t count = read_head(&c, &clock);
     if (c.ran_out) return AGENT_REFUSAL_short;
-    if (nanoseconds < 1000000000) clock.export_ms += nanoseconds / 1000000;
-    struct agent_rows rows = {.base = c.at, .count = count};
-    size_t whole = weir_cursor_left(&c) / plan->record_bytes;
-    if (rows.count > whole) rows.count = (uint32_t)whole;
+    struct agent_rows rows = rows_at(&c, plan, count);
     if (rows.count == 0) return AGENT_REFUSAL_count;
 
     enum agent_refusal refusal = AGENT_REFUSAL_NONE;
@@ -95,10 +112,5 @@ enum agent_refusal agent_netflow1_decode(struct agent_decoder *decoder, const st
     if (domain == NULL) return refusal;
     domain->export_ms = clock.export_ms;
     struct agent_gather_note note = {WEIR_PROTOCOL_NETFLOW1, received_ms, clock.export_ms};
-    agent_rows_decode(decoder, domain, plan, &rows, &note, &clock, &domain->rate);
-    if (rows.count < count) {
-        agent_domain_refuse(decoder, domain, AGENT_REFUSAL_count, datagram);
-        return AGENT_REFUSAL_count;
-    }
-    return AGENT_REFUSAL_NONE;
+    return decode_rows(decoder, domain, plan, &rows, count, &note, &clock, &domain->rate, datagram);
 }
