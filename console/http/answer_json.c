@@ -192,16 +192,23 @@ static void time_if_known(struct json_writer *json, const char *key, int64_t ms)
     if (ms > 0) jsonw_key_time(json, key, ms);
 }
 
+/** Who it is about, and which agent says so. */
+static void source_json(const struct console_result *c, const struct weir_source *source, uint32_t site, uint32_t agent,
+                        uint32_t protocol, struct json_writer *json)
+{
+    char address[WEIR_IP_TEXT];
+    jsonw_key_text(json, "exporter", weir_ip_format(&source->exporter, address));
+    jsonw_key_u64(json, "domain", source->domain);
+    jsonw_key_text(json, "site", weir_answer_name_at(c->answer, site));
+    jsonw_key_text(json, "agent", weir_answer_name_at(c->answer, agent));
+    jsonw_key_text(json, "protocol", weir_protocol_name(protocol));
+}
+
 static void exporter_json(const struct console_result *c, size_t index, struct json_writer *json)
 {
     const struct weir_answer_exporter *row = &c->answer->exporters[index];
-    char address[WEIR_IP_TEXT];
     jsonw_begin_object(json);
-    jsonw_key_text(json, "exporter", weir_ip_format(&row->source.exporter, address));
-    jsonw_key_u64(json, "domain", row->source.domain);
-    jsonw_key_text(json, "site", weir_answer_name_at(c->answer, row->site));
-    jsonw_key_text(json, "agent", weir_answer_name_at(c->answer, row->agent));
-    jsonw_key_text(json, "protocol", weir_protocol_name(row->protocol));
+    source_json(c, &row->source, row->site, row->agent, row->protocol, json);
     jsonw_key_u64(json, "flows", row->flows);
     jsonw_key_u64(json, "packets", row->packets);
     jsonw_key_u64(json, "bytes", row->bytes);
@@ -236,18 +243,13 @@ static void drop_json(const struct console_result *c, size_t index, struct json_
     const struct weir_answer_drop *row = &c->answer->drops[index];
     const struct weir_drop *drop = &row->drop;
     const struct weir_drop_info *info = weir_drop_info(drop->reason);
-    char address[WEIR_IP_TEXT];
     char head[2 * WEIR_DROP_HEAD];
     for (size_t i = 0; i < drop->head_size; i++) {
         head[2 * i] = digits[drop->head[i] >> 4];
         head[2 * i + 1] = digits[drop->head[i] & 15];
     }
     jsonw_begin_object(json);
-    jsonw_key_text(json, "exporter", weir_ip_format(&row->source.exporter, address));
-    jsonw_key_u64(json, "domain", row->source.domain);
-    jsonw_key_text(json, "site", weir_answer_name_at(c->answer, row->site));
-    jsonw_key_text(json, "agent", weir_answer_name_at(c->answer, row->agent));
-    jsonw_key_text(json, "protocol", weir_protocol_name(row->protocol));
+    source_json(c, &row->source, row->site, row->agent, row->protocol, json);
     jsonw_key_text(json, "reason", info->name);
     jsonw_key_u64(json, "count", drop->count);
     jsonw_key_text(json, "unit", info->unit);
