@@ -436,9 +436,10 @@ static bool node_is_usable(const struct route_core *core, uint32_t node)
 
 static bool owners_are_usable(const struct route_core *core, uint32_t shard)
 {
-    if (core->map == NULL || core->map->owner_count[shard] == 0) return false;
-    for (uint32_t i = 0; i < core->map->owner_count[shard]; i++) {
-        if (!node_is_usable(core, core->map->owners[shard][i])) return false;
+    if (core->map == NULL || core->map->shards[shard].member_count == 0) return false;
+    const struct weir_shard *owned = &core->map->shards[shard];
+    for (uint32_t i = 0; i < owned->member_count; i++) {
+        if (!node_is_usable(core, owned->members[i])) return false;
     }
     return true;
 }
@@ -551,8 +552,8 @@ static void on_data(struct route_core *core, const struct route_event *event)
     entry->since_mono_ms = core->now_mono_ms;
     entry->bytes = (uint32_t)event->bytes;
     entry->last = last_of(event);
-    entry->owner_count = core->map->owner_count[msg->shard];
-    memcpy(entry->owners, core->map->owners[msg->shard], sizeof entry->owners);
+    entry->owner_count = core->map->shards[msg->shard].member_count;
+    memcpy(entry->owners, core->map->shards[msg->shard].members, sizeof entry->owners);
     for (uint32_t i = 0; i < entry->owner_count; i++)
         await(core, entry->owners[i]);
     core->state.in_flight_bytes += event->bytes;

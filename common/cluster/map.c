@@ -43,14 +43,22 @@ static bool nodes_equal(const struct weir_node *a, const struct weir_node *b, ui
     return true;
 }
 
+static bool shards_equal(const struct weir_shard *a, const struct weir_shard *b)
+{
+    return a->epoch == b->epoch && a->member_count == b->member_count && a->joining_count == b->joining_count &&
+           memcmp(a->members, b->members, a->member_count) == 0 &&
+           memcmp(a->joining, b->joining, a->joining_count) == 0;
+}
+
 bool weir_map_equal(const struct weir_map *a, const struct weir_map *b)
 {
+    for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
+        if (!shards_equal(&a->shards[shard], &b->shards[shard])) return false;
+    }
     return strcmp(a->tenant, b->tenant) == 0 && a->epoch == b->epoch && a->replication == b->replication &&
            a->broker_count == b->broker_count && a->aggregator_count == b->aggregator_count &&
            nodes_equal(a->brokers, b->brokers, a->broker_count) &&
-           nodes_equal(a->aggregators, b->aggregators, a->aggregator_count) &&
-           memcmp(a->owner_count, b->owner_count, sizeof a->owner_count) == 0 &&
-           memcmp(a->owners, b->owners, sizeof a->owners) == 0;
+           nodes_equal(a->aggregators, b->aggregators, a->aggregator_count);
 }
 
 int weir_map_find_broker(const struct weir_map *map, const char *name)
@@ -169,7 +177,7 @@ static int rank_of(const struct placing *p, uint32_t node, uint32_t shard, uint3
     if (p->map->aggregators[node].weight == 0) return 0;
     bool zone_is_new = true;
     for (uint32_t i = 0; i < owners; i++) {
-        uint8_t owner = p->map->owners[shard][i];
+        uint8_t owner = p->map->shards[shard].members[i];
         if (owner == node) return 0;
         const char *zone = p->map->aggregators[node].zone;
         if (zone[0] != '\0' && strcmp(zone, p->map->aggregators[owner].zone) == 0) zone_is_new = false;
@@ -213,11 +221,11 @@ void weir_map_place(struct weir_map *map)
         weir_store_u32be(key, shard);
         for (uint32_t node = 0; node < map->aggregator_count; node++)
             p.cost[node] = minus_log2(weir_hash64(key, sizeof key, seed[node]));
-        map->owner_count[shard] = 0;
+        map->shards[shard] = (struct weir_shard){.epoch = map->epoch};
         for (uint32_t owner = 0; owner < map->replication; owner++) {
             uint32_t node = choose(&p, shard, owner);
-            map->owners[shard][owner] = (uint8_t)node;
-            map->owner_count[shard]++;
+            map->shards[shard].members[owner] = (uint8_t)node;
+            map->shards[shard].member_count++;
             p.load[node]++;
         }
     }
@@ -225,8 +233,8 @@ void weir_map_place(struct weir_map *map)
 
 bool weir_map_owns(const struct weir_map *map, uint32_t index, uint32_t shard)
 {
-    for (uint32_t i = 0; i < map->owner_count[shard]; i++) {
-        if (map->owners[shard][i] == index) return true;
+    for (uint32_t i = 0; i < map->shards[shard].member_count; i++) {
+        if (map->shards[shard].members[i] == index) return true;
     }
     return false;
 }

@@ -1,7 +1,7 @@
 /**
  * The shard map: the brokers and aggregators of a cluster, and which aggregators own each shard, under an epoch.
  *
- * A plain struct that a reader fills (nodes, epoch, replication) and weir_map_place completes (owners). Placement is a
+ * A plain struct that a reader fills (nodes, epoch, replication) and weir_map_place completes (shards). Placement is a
  * pure function of the aggregators' names, zones and weights: weighted rendezvous hashing with a bounded load, in
  * integers only, so that every process of a cluster computes the same owners from the same file.
  */
@@ -13,6 +13,7 @@
 enum {
     WEIR_NODES_MOST = 64,      /* brokers, and again aggregators, of a cluster */
     WEIR_OWNERS_MOST = 3,      /* highest replication */
+    WEIR_JOINING_MOST = 1,     /* that come to own a shard at a time */
     WEIR_ENDPOINT_BYTES = 128, /* longest endpoint with its NUL */
     WEIR_WEIGHT_MOST = 10000,
     WEIR_WEIGHT_DEFAULT = 100
@@ -27,16 +28,24 @@ struct weir_node {
     uint32_t weight;                        /* aggregator: share of the shards, relative to the others'; 0 owns none */
 };
 
+/** Who owns a shard. Nodes are indices into the map's aggregators. */
+struct weir_shard {
+    uint32_t epoch; /* every change of this shard raises it */
+    uint8_t member_count;
+    uint8_t joining_count;
+    uint8_t members[WEIR_OWNERS_MOST];  /* have all of it and answer questions; the first choice first */
+    uint8_t joining[WEIR_JOINING_MOST]; /* fetch the past; an acknowledgement needs them as it needs the members */
+};
+
 struct weir_map {
     char tenant[WEIR_NAME_BYTES]; /* whose flows the agents ship, where their own configuration does not say */
-    uint32_t epoch;               /* from 1; every change of members raises it */
-    uint32_t replication;         /* owners of a shard, 1..WEIR_OWNERS_MOST */
+    uint32_t epoch;               /* of the file, from 1; every change of it raises it */
+    uint32_t replication;         /* members that a shard should have, 1..WEIR_OWNERS_MOST */
     uint32_t broker_count;
     uint32_t aggregator_count;
     struct weir_node brokers[WEIR_NODES_MOST];
     struct weir_node aggregators[WEIR_NODES_MOST];
-    uint8_t owner_count[WEIR_SHARDS];
-    uint8_t owners[WEIR_SHARDS][WEIR_OWNERS_MOST]; /* indices into @aggregators, the first choice first */
+    struct weir_shard shards[WEIR_SHARDS];
 };
 
 /** An empty map: epoch 1, replication 1. About 60 KiB: keep it on the heap. */
@@ -53,8 +62,8 @@ int weir_map_add_aggregator(struct weir_map *map, const struct weir_node *node);
 int weir_map_check(const struct weir_map *map, struct weir_why *why);
 
 /**
- * Fill in the owners of every shard. No aggregator gets more than ceil(R * V * weight / weights) shards while another
- * has room; owners of a shard lie in different zones while an aggregator of another zone has room.
+ * Fill in every shard: members under the epoch of the map, nobody joining. No aggregator gets more than ceil(R * V * weight / weights) shards while another
+ * has room; members of a shard lie in different zones while an aggregator of another zone has room.
  * Call weir_map_check first; the result is of no use for a map that fails it.
  */
 void weir_map_place(struct weir_map *map);
@@ -66,10 +75,10 @@ bool weir_map_equal(const struct weir_map *a, const struct weir_map *b);
 int weir_map_find_broker(const struct weir_map *map, const char *name);
 int weir_map_find_aggregator(const struct weir_map *map, const char *name);
 
-/** Does aggregator @index own @shard? */
+/** Is aggregator @index a member of @shard? */
 bool weir_map_owns(const struct weir_map *map, uint32_t index, uint32_t shard);
 
-/** How many shards aggregator @index owns. */
+/** How many shards aggregator @index is a member of. */
 uint32_t weir_map_load(const struct weir_map *map, uint32_t index);
 
 #endif

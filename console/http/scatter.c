@@ -147,11 +147,12 @@ static void assign_shards(struct console_scatter *scatter, struct asking *asking
         troubled[i] = peer_trouble(&scatter->peers[i], now_mono_ms) != NULL;
     for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
         if (!weir_question_wants_shard(asking->question, shard)) continue;
-        if (scatter->map->owner_count[shard] == 0) continue;
-        uint8_t owner = scatter->map->owners[shard][0];
-        for (uint8_t i = 0; i < scatter->map->owner_count[shard]; i++) {
-            if (troubled[scatter->map->owners[shard][i]]) continue;
-            owner = scatter->map->owners[shard][i];
+        const struct weir_shard *owned = &scatter->map->shards[shard];
+        if (owned->member_count == 0) continue;
+        uint8_t owner = owned->members[0];
+        for (uint8_t i = 0; i < owned->member_count; i++) {
+            if (troubled[owned->members[i]]) continue;
+            owner = owned->members[i];
             break;
         }
         asking->parts[owner].shards[shard / 64] |= 1ull << shard % 64;

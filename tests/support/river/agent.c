@@ -40,8 +40,8 @@ static void check_released(struct river *river, const struct river_lane *lane, u
         const struct river_record *record = &lane->records[i];
         if (record->last <= lane->acked || record->first > upto || record->batch == 0) continue;
         /* Whoever owns the shard since: what is moved to it comes with all that was acknowledged. */
-        for (uint32_t owner = 0; owner < river->map->owner_count[lane->shard]; owner++) {
-            uint32_t node = river->map->owners[lane->shard][owner];
+        for (uint32_t owner = 0; owner < river->map->shards[lane->shard].member_count; owner++) {
+            uint32_t node = river->map->shards[lane->shard].members[owner];
             if (river->nodes[node].stored[record->batch] == 0)
                 river_complain(river, "batch %u was released, but aggregator %u does not have it", record->batch, node);
         }

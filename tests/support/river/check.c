@@ -51,8 +51,8 @@ static void check_lane(struct river *river, const struct river_agent *agent, con
     const struct river_record *last = &lane->records[lane->count - 1];
     struct agg_lane name = {.inc = agent->inc, .shard = lane->shard};
     weir_agent_id(agent->name, name.agent);
-    for (uint32_t i = 0; i < river->map->owner_count[lane->shard]; i++) {
-        uint32_t owner = river->map->owners[lane->shard][i];
+    for (uint32_t i = 0; i < river->map->shards[lane->shard].member_count; i++) {
+        uint32_t owner = river->map->shards[lane->shard].members[i];
         const struct river_mark *mark = river_node_mark(&river->nodes[owner], &name);
         if (mark == NULL || mark->mark.seq != last->last || !river_is_same(&mark->mark.cum, &last->cum))
             river_complain(river, "aggregator %u is not at %" PRIu64 " in shard %u of %s", owner, last->last,

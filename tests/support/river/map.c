@@ -22,6 +22,8 @@ static struct weir_map *copy_map(const struct weir_map *map)
     if (copy == NULL) abort();
     *copy = *map;
     copy->epoch++;
+    for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++)
+        copy->shards[shard].epoch = copy->epoch;
     return copy;
 }
 
@@ -77,11 +79,11 @@ static void copy_shard(struct river *river, uint32_t shard, uint32_t from, uint3
 /** Another node comes to own the shard, beside those that do or in the place of one of them. */
 static void move(struct river *river, struct weir_map *map, uint32_t shard, uint32_t joiner)
 {
-    uint8_t *owners = map->owners[shard];
-    uint32_t from = owners[river_below(river, map->owner_count[shard])];
-    bool replaces = map->owner_count[shard] == WEIR_OWNERS_MOST || river_below(river, 2) == 0;
-    uint32_t place = replaces ? river_below(river, map->owner_count[shard]) : map->owner_count[shard]++;
-    owners[place] = (uint8_t)joiner;
+    struct weir_shard *owned = &map->shards[shard];
+    uint32_t from = owned->members[river_below(river, owned->member_count)];
+    bool replaces = owned->member_count == WEIR_OWNERS_MOST || river_below(river, 2) == 0;
+    uint32_t place = replaces ? river_below(river, owned->member_count) : owned->member_count++;
+    owned->members[place] = (uint8_t)joiner;
     if (!MUTANT(moved_without_stop)) stop(river, from);
     stop(river, joiner);
     if (!MUTANT(moved_without_copy)) copy_shard(river, shard, from, joiner);
@@ -103,12 +105,12 @@ static void change(struct river *river)
         move(river, map, shard, node);
         return;
     }
-    if (map->owner_count[shard] > 1 && river_below(river, 2) == 0) {
-        uint8_t *owners = map->owners[shard];
+    struct weir_shard *owned = &map->shards[shard];
+    if (owned->member_count > 1 && river_below(river, 2) == 0) {
         uint32_t place = 0;
-        while (owners[place] != node)
+        while (owned->members[place] != node)
             place++;
-        owners[place] = owners[--map->owner_count[shard]];
+        owned->members[place] = owned->members[--owned->member_count];
     }
     publish(river, map);
 }

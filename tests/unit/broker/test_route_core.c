@@ -140,7 +140,7 @@ static struct weir_msg answer_of(const struct bench *b, uint32_t agent, enum wei
 
 static uint32_t owner(const struct bench *b, uint32_t i)
 {
-    return b->map->owners[b->shard][i];
+    return b->map->shards[b->shard].members[i];
 }
 
 /** The node that does not own the shard of the bench's source. */

@@ -44,8 +44,10 @@ static void every_shard_has_its_owners_and_no_aggregator_has_much_more_than_its_
         assert_true(most * count <= 2 * WEIR_SHARDS * 107 / 100);
         assert_true(least * count >= 2 * WEIR_SHARDS * 60 / 100);
         for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
-            assert_int_equal(map->owner_count[shard], 2);
-            assert_int_not_equal(map->owners[shard][0], map->owners[shard][1]);
+            assert_int_equal(map->shards[shard].member_count, 2);
+            assert_int_equal(map->shards[shard].joining_count, 0);
+            assert_int_equal(map->shards[shard].epoch, map->epoch);
+            assert_int_not_equal(map->shards[shard].members[0], map->shards[shard].members[1]);
         }
         weir_free(map);
     }
@@ -55,8 +57,8 @@ static uint32_t replicas_that_differ(const struct weir_map *before, const struct
 {
     uint32_t moved = 0;
     for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
-        for (uint32_t i = 0; i < after->owner_count[shard]; i++)
-            moved += !weir_map_owns(before, after->owners[shard][i], shard);
+        for (uint32_t i = 0; i < after->shards[shard].member_count; i++)
+            moved += !weir_map_owns(before, after->shards[shard].members[i], shard);
     }
     return moved;
 }
@@ -84,8 +86,8 @@ static void owners_lie_in_different_zones(void **state)
     struct weir_map *map = map_of(6, 2, 2);
     weir_map_place(map);
     for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
-        const char *first = map->aggregators[map->owners[shard][0]].zone;
-        const char *second = map->aggregators[map->owners[shard][1]].zone;
+        const char *first = map->aggregators[map->shards[shard].members[0]].zone;
+        const char *second = map->aggregators[map->shards[shard].members[1]].zone;
         assert_string_not_equal(first, second);
     }
     weir_free(map);
@@ -123,7 +125,10 @@ static void the_placement_is_the_same_for_ever(void **state)
     (void)state;
     struct weir_map *map = map_of(5, 3, 2);
     weir_map_place(map);
-    uint64_t hash = weir_hash64(map->owners, sizeof map->owners, 0);
+    uint8_t members[WEIR_SHARDS][WEIR_OWNERS_MOST];
+    for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++)
+        memcpy(members[shard], map->shards[shard].members, sizeof members[shard]);
+    uint64_t hash = weir_hash64(members, sizeof members, 0);
     assert_int_equal(hash, 0x9d05943c0b1bb8f4);
     weir_free(map);
 }
@@ -139,7 +144,7 @@ static void the_order_of_the_aggregators_in_the_file_does_not_matter(void **stat
     weir_map_place(turned);
     for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
         for (uint32_t i = 0; i < 2; i++)
-            assert_int_equal(map->owners[shard][i], 4 - turned->owners[shard][i]);
+            assert_int_equal(map->shards[shard].members[i], 4 - turned->shards[shard].members[i]);
     }
     weir_free(map);
     weir_free(turned);
@@ -193,6 +198,12 @@ static void maps_are_equal_when_they_say_the_same(void **state)
     assert_false(weir_map_equal(a, b));
     b->aggregators[2].weight--;
     b->epoch++;
+    assert_false(weir_map_equal(a, b));
+    b->epoch--;
+    b->shards[WEIR_SHARDS - 1].epoch++;
+    assert_false(weir_map_equal(a, b));
+    b->shards[WEIR_SHARDS - 1].epoch--;
+    b->shards[WEIR_SHARDS - 1].joining_count = 1;
     assert_false(weir_map_equal(a, b));
     weir_free(a);
     weir_free(b);
