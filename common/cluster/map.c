@@ -1,6 +1,6 @@
 #include "common/cluster/map.h"
 
-#include "common/base/hash.h"
+#include "common/cluster/rendezvous.h"
 
 void weir_map_init(struct weir_map *map)
 {
@@ -136,26 +136,6 @@ int weir_map_check(const struct weir_map *map, struct weir_why *why)
     return 0;
 }
 
-/** -log2((hash + 1) / 2^64) in 1/2^24, in integers so that every machine agrees to the last bit. */
-static uint64_t minus_log2(uint64_t hash)
-{
-    if (hash == UINT64_MAX) return 1; /* the logarithm of 1 is 0, and nothing can be divided by it */
-    uint64_t value = hash + 1;
-    uint64_t whole = (uint64_t)__builtin_clzll(value);
-    uint64_t mantissa = value << whole >> 32; /* [1, 2) with 31 bits behind the point */
-    uint64_t fraction = 0;
-    for (int bit = 0; bit < 24; bit++) {
-        mantissa = mantissa * mantissa >> 31;
-        fraction <<= 1;
-        if (mantissa >> 32 != 0) {
-            fraction |= 1;
-            mantissa >>= 1;
-        }
-    }
-    uint64_t result = (whole + 1) * (1u << 24) - fraction;
-    return result == 0 ? 1 : result;
-}
-
 struct placing {
     const struct weir_map *map;
     uint64_t cost[WEIR_NODES_MOST]; /* of the shard at hand: -log2(hash); the best has the least cost / weight */
@@ -205,7 +185,6 @@ static uint32_t choose(const struct placing *p, uint32_t shard, uint32_t owners)
 void weir_map_place(struct weir_map *map)
 {
     struct placing p = {.map = map};
-    uint64_t seed[WEIR_NODES_MOST];
     uint64_t weights = 0;
     for (uint32_t node = 0; node < map->aggregator_count; node++)
         weights += map->aggregators[node].weight;
@@ -213,14 +192,11 @@ void weir_map_place(struct weir_map *map)
     uint64_t places = (uint64_t)map->replication * WEIR_SHARDS;
     for (uint32_t node = 0; node < map->aggregator_count; node++) {
         const struct weir_node *aggregator = &map->aggregators[node];
-        seed[node] = weir_hash64(aggregator->name, strlen(aggregator->name), 0);
         p.cap[node] = (uint32_t)((places * aggregator->weight + weights - 1) / weights);
     }
     for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
-        uint8_t key[4];
-        weir_store_u32be(key, shard);
         for (uint32_t node = 0; node < map->aggregator_count; node++)
-            p.cost[node] = minus_log2(weir_hash64(key, sizeof key, seed[node]));
+            p.cost[node] = weir_rendezvous(map->aggregators[node].name, shard);
         map->shards[shard] = (struct weir_shard){.epoch = map->epoch};
         for (uint32_t owner = 0; owner < map->replication; owner++) {
             uint32_t node = choose(&p, shard, owner);
