@@ -1,6 +1,6 @@
 /**
  * The youngest records of the spool, still in memory: while the brokers keep up, nothing is read back from the disk.
- * Bounded by bytes; what does not fit is not kept. One thread.
+ * Bounded by bytes, all that a record takes; what does not fit is not kept. One thread.
  */
 #ifndef WEIR_AGENT_RECENT_H
 #define WEIR_AGENT_RECENT_H
@@ -37,6 +37,7 @@ void agent_recent_forget(struct agent_recent *recent, uint32_t shard, uint64_t s
 /** Forget everything. */
 void agent_recent_clear(struct agent_recent *recent);
 
+/** Bytes of the records, with what stands around them; the places to find them by take 1 MiB more at most. */
 size_t agent_recent_bytes(const struct agent_recent *recent);
 
 #endif
