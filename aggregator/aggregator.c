@@ -4,6 +4,7 @@
 #include "aggregator/conf.h"
 #include "aggregator/disk.h"
 #include "aggregator/intake.h"
+#include "aggregator/intake_held.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -21,6 +22,7 @@
 
 enum {
     DISK_MS = 250,
+    REREAD_MS = 1000,
     RETAIN_MS = 60 * 1000,
     SELF_TEST_MS = 5000,
     BUSY_RETRY_MS = 1000,
@@ -48,8 +50,9 @@ struct aggregator {
     struct agg_receiver *receiver;
     struct agg_asker *asker;
     struct agg_answerer answerer;
-    uint32_t shards_owned;
+    struct agg_held held[WEIR_SHARDS]; /* as in the store */
     _Atomic bool disk_low;
+    _Atomic bool map_is_older; /* than a broker's: read it again */
 };
 
 /* --- the map --- */
@@ -65,14 +68,21 @@ static int find_self(const struct aggregator *aggregator, const struct weir_map 
     return index;
 }
 
-static uint32_t owned_shards(const struct weir_map *map, uint32_t index, bool owned[WEIR_SHARDS])
+/** Take the epochs of a map over into the store. What the store knows newer epochs of stays as it is. */
+static int hold_shards(struct aggregator *aggregator, const struct weir_map *map, uint32_t index, struct weir_why *why)
 {
-    uint32_t count = 0;
-    for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
-        owned[shard] = weir_map_owns(map, index, shard);
-        count += owned[shard];
+    struct agg_held held[WEIR_SHARDS];
+    memcpy(held, aggregator->held, sizeof held);
+    uint32_t newer = agg_held_follow(held, map, index);
+    int rc = agg_held_write(aggregator->store, held, why);
+    if (rc < 0) return weir_why_prefix(why, rc, "store");
+    memcpy(aggregator->held, held, sizeof held);
+    weir_metrics_set(aggregator->metrics, AGG_COUNT_maps_older, newer);
+    if (newer > 0) {
+        weir_log(WEIR_LOG_ERROR, "map.older", "epoch=%u shards=%u action=\"raise the epoch in %s\"", map->epoch, newer,
+                 aggregator->conf->cluster);
     }
-    return count;
+    return 0;
 }
 
 /* --- what it says of itself and others --- */
@@ -97,7 +107,7 @@ static int add_self(const struct aggregator *aggregator, struct weir_answer *ans
         .up = true,
         .started_ms = aggregator->started_ms,
         .last_heard_ms = weir_wall_ms(),
-        .shards = aggregator->shards_owned,
+        .shards = agg_held_count(aggregator->held),
         .batches = weir_metrics_get(metrics, AGG_COUNT_batches_stored),
         .flows = weir_metrics_get(metrics, AGG_COUNT_flows_rolled),
         .duplicates = weir_metrics_get(metrics, AGG_COUNT_batches_duplicate),
@@ -245,6 +255,43 @@ static void leave_broken(void *ctx, const struct weir_why *why)
     _exit(EXIT_FAILURE);
 }
 
+/** On the receiver's thread. */
+static void doubt_map(void *ctx)
+{
+    struct aggregator *aggregator = ctx;
+    atomic_store(&aggregator->map_is_older, true);
+}
+
+/** Take another map over; @map is taken on success. */
+static int use_map(struct aggregator *aggregator, struct weir_map *map, struct weir_why *why)
+{
+    int index = find_self(aggregator, map, why);
+    int rc = index < 0 ? index : hold_shards(aggregator, map, (uint32_t)index, why);
+    if (rc < 0) return rc;
+    agg_receiver_set_held(aggregator->receiver, aggregator->held);
+    weir_map_free(aggregator->map);
+    aggregator->map = map;
+    return 0;
+}
+
+static void reread_map(void *ctx)
+{
+    struct aggregator *aggregator = ctx;
+    struct weir_map *map = NULL;
+    struct weir_why why = {0};
+    if (!atomic_exchange(&aggregator->map_is_older, false)) return;
+    int rc = weir_cluster_file_read(aggregator->conf->cluster, &map, &why);
+    if (rc == 0 && !weir_map_equal(map, aggregator->map)) {
+        rc = use_map(aggregator, map, &why);
+        if (rc == 0) {
+            weir_log(WEIR_LOG_INFO, "map.used", "epoch=%u shards=%u", map->epoch, agg_held_count(aggregator->held));
+            return;
+        }
+    }
+    weir_map_free(map);
+    if (rc < 0) weir_log(WEIR_LOG_ERROR, "map.unreadable", "reason=\"%s\"", why.text);
+}
+
 /* --- making it --- */
 
 /** The folder, and those above it that are missing. */
@@ -322,16 +369,13 @@ static int open_doors(struct aggregator *aggregator, uint32_t index, struct weir
     rc = weir_zap_self_test(aggregator->zap, SELF_TEST_MS, why);
     if (rc < 0) return rc;
 
-    bool owned[WEIR_SHARDS];
-    aggregator->shards_owned = owned_shards(aggregator->map, index, owned);
     struct agg_receiver_conf receiver = {.net = aggregator->net,
                                          .endpoint = conf->listen[0] != '\0' ? conf->listen : self->endpoint,
                                          .keys = &aggregator->keys,
                                          .max_bytes = WEIR_BODY_BYTES_MOST,
                                          .node = aggregator->name,
                                          .allow = aggregator->allow,
-                                         .core = {.epoch = aggregator->map->epoch,
-                                                  .owned = owned,
+                                         .core = {.held = aggregator->held,
                                                   .lanes_most = (size_t)conf->agents_most,
                                                   .auto_loss = conf->auto_loss,
                                                   .busy_retry_ms = BUSY_RETRY_MS},
@@ -340,6 +384,7 @@ static int open_doors(struct aggregator *aggregator, uint32_t index, struct weir
                                          .heard = aggregator->heard,
                                          .metrics = aggregator->metrics,
                                          .broken = leave_broken,
+                                         .map_is_older = doubt_map,
                                          .ctx = aggregator};
     rc = agg_receiver_create(&receiver, &aggregator->receiver, why);
     if (rc < 0) return weir_why_prefix(why, rc, "listen");
@@ -411,17 +456,26 @@ static int aggregator_create(const struct weir_daemon *daemon, const void *conf_
     rc = open_store(aggregator, why);
     if (rc < 0) goto fail;
 
+    rc = agg_held_read(aggregator->store, aggregator->held);
+    if (rc < 0) {
+        weir_why_set(why, rc, "store: what it is to each shard: %s", weir_err_text(rc));
+        goto fail;
+    }
+    rc = hold_shards(aggregator, aggregator->map, (uint32_t)index, why);
+    if (rc < 0) goto fail;
+
     rc = open_doors(aggregator, (uint32_t)index, why);
     if (rc < 0) goto fail;
 
     look_at_disk(aggregator);
     rc = weir_loop_every(aggregator->loop, DISK_MS, look_at_disk, aggregator);
     if (rc == 0) rc = weir_loop_every(aggregator->loop, RETAIN_MS, retain, aggregator);
+    if (rc == 0) rc = weir_loop_every(aggregator->loop, REREAD_MS, reread_map, aggregator);
     if (rc < 0) goto fail;
 
     weir_log(WEIR_LOG_INFO, "aggregator.listening", "name=%s endpoint=%s ask=%s epoch=%u shards=%u", conf->name,
              aggregator_endpoint(aggregator), aggregator_ask_endpoint(aggregator), aggregator->map->epoch,
-             aggregator->shards_owned);
+             agg_held_count(aggregator->held));
     *ret = aggregator;
     return 0;
 
@@ -438,17 +492,12 @@ static int aggregator_reload(void *self, const void *conf_of_program, struct wei
     struct weir_map *map = NULL;
     int rc = weir_allow_file_read(conf->allow, &allow, why);
     if (rc == 0) rc = weir_cluster_file_read(conf->cluster, &map, why);
-    int index = rc == 0 ? find_self(aggregator, map, why) : rc;
-    if (index < 0) {
+    if (rc == 0) rc = use_map(aggregator, map, why);
+    if (rc < 0) {
         weir_allow_destroy(allow);
         weir_map_free(map);
-        return index;
+        return rc;
     }
-    bool owned[WEIR_SHARDS];
-    aggregator->shards_owned = owned_shards(map, (uint32_t)index, owned);
-    agg_receiver_set_map(aggregator->receiver, map->epoch, owned);
-    weir_map_free(aggregator->map);
-    aggregator->map = map;
 
     weir_zap_swap(aggregator->zap, allow);
     agg_receiver_swap_allow(aggregator->receiver, allow);
@@ -461,7 +510,7 @@ static int aggregator_reload(void *self, const void *conf_of_program, struct wei
     set_disk(aggregator, conf);
     aggregator->conf = conf;
     weir_log(WEIR_LOG_INFO, "aggregator.reloaded", "epoch=%u shards=%u allowed=%zu", map->epoch,
-             aggregator->shards_owned, weir_allow_count(allow));
+             agg_held_count(aggregator->held), weir_allow_count(allow));
     return 0;
 }
 

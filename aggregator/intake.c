@@ -21,9 +21,8 @@ enum { TICK_MS = 100, LOG_PER_SECOND = 2, ENTRIES_MOST = 2 * AGG_GROUP_MOST };
 /** What other threads want changed; taken over between messages. */
 struct wish {
     bool busy;
-    bool has_map;
-    uint32_t epoch;
-    bool owned[WEIR_SHARDS];
+    bool has_held;
+    struct agg_held held[WEIR_SHARDS];
     struct weir_allow *allow; /* a share, or NULL */
 };
 
@@ -73,12 +72,19 @@ static void count(struct agg_receiver *receiver, enum agg_counter counter, uint6
 static void count_fates(struct agg_receiver *receiver)
 {
     static const enum agg_counter counters[AGG_FATES_COUNT] = {
-        [AGG_FATE_stored] = AGG_COUNT_batches_stored,   [AGG_FATE_duplicate] = AGG_COUNT_batches_duplicate,
-        [AGG_FATE_gap] = AGG_COUNT_refused_gap,         [AGG_FATE_epoch] = AGG_COUNT_refused_epoch,
-        [AGG_FATE_ahead] = AGG_COUNT_refused_ahead,     [AGG_FATE_notowner] = AGG_COUNT_refused_notowner,
-        [AGG_FATE_busy] = AGG_COUNT_refused_busy,       [AGG_FATE_failed] = AGG_COUNT_refused_failed,
-        [AGG_FATE_poison] = AGG_COUNT_refused_poison,   [AGG_FATE_checksum] = AGG_COUNT_refused_checksum,
-        [AGG_FATE_schema] = AGG_COUNT_refused_schema,   [AGG_FATE_misplaced] = AGG_COUNT_refused_misplaced,
+        [AGG_FATE_stored] = AGG_COUNT_batches_stored,
+        [AGG_FATE_duplicate] = AGG_COUNT_batches_duplicate,
+        [AGG_FATE_gap] = AGG_COUNT_refused_gap,
+        [AGG_FATE_epoch] = AGG_COUNT_refused_epoch,
+        [AGG_FATE_ahead] = AGG_COUNT_refused_ahead,
+        [AGG_FATE_notowner] = AGG_COUNT_refused_notowner,
+        [AGG_FATE_joining] = AGG_COUNT_refused_joining,
+        [AGG_FATE_busy] = AGG_COUNT_refused_busy,
+        [AGG_FATE_failed] = AGG_COUNT_refused_failed,
+        [AGG_FATE_poison] = AGG_COUNT_refused_poison,
+        [AGG_FATE_checksum] = AGG_COUNT_refused_checksum,
+        [AGG_FATE_schema] = AGG_COUNT_refused_schema,
+        [AGG_FATE_misplaced] = AGG_COUNT_refused_misplaced,
         [AGG_FATE_history] = AGG_COUNT_refused_history,
     };
     const uint64_t *now = agg_intake_fates(receiver->core);
@@ -136,6 +142,8 @@ static int act_on_batch(struct agg_receiver *receiver, const struct agg_arrival 
         switch (action->kind) {
         case AGG_ACTION_SEND: send_reply(receiver, action); break;
         case AGG_ACTION_ALARM: raise_alarm(receiver, action, arrival->msg->name); break;
+        case AGG_ACTION_READ_MAP: receiver->conf.map_is_older(receiver->conf.ctx); break;
+        case AGG_ACTION_REGRESSED: assert(!"no shard of a static map repairs itself"); break;
         case AGG_ACTION_LOSS:
             receiver->batch_of[entry] = -1;
             rc = agg_commit_add_loss(receiver->commit, action, arrival, weir_wall_ms());
@@ -327,7 +335,7 @@ static void take_wishes(struct agg_receiver *receiver)
 {
     pthread_mutex_lock(&receiver->mutex);
     struct wish wish = receiver->wish;
-    receiver->wish.has_map = false;
+    receiver->wish.has_held = false;
     receiver->wish.allow = NULL;
     pthread_mutex_unlock(&receiver->mutex);
     if (wish.allow != NULL) {
@@ -339,8 +347,8 @@ static void take_wishes(struct agg_receiver *receiver)
         struct agg_event event = {.kind = AGG_EVENT_PRESSURE, .busy = wish.busy};
         agg_intake_step(receiver->core, &event, receiver->actions);
     }
-    if (wish.has_map) {
-        struct agg_event event = {.kind = AGG_EVENT_MAP, .epoch = wish.epoch, .owned = wish.owned};
+    for (uint32_t shard = 0; wish.has_held && shard < WEIR_SHARDS; shard++) {
+        struct agg_event event = {.kind = AGG_EVENT_HELD, .shard = shard, .held = wish.held[shard]};
         agg_intake_step(receiver->core, &event, receiver->actions);
     }
 }
@@ -495,12 +503,11 @@ void agg_receiver_swap_allow(struct agg_receiver *receiver, struct weir_allow *a
     wake(receiver);
 }
 
-void agg_receiver_set_map(struct agg_receiver *receiver, uint32_t epoch, const bool owned[WEIR_SHARDS])
+void agg_receiver_set_held(struct agg_receiver *receiver, const struct agg_held held[WEIR_SHARDS])
 {
     pthread_mutex_lock(&receiver->mutex);
-    receiver->wish.has_map = true;
-    receiver->wish.epoch = epoch;
-    memcpy(receiver->wish.owned, owned, sizeof receiver->wish.owned);
+    receiver->wish.has_held = true;
+    memcpy(receiver->wish.held, held, sizeof receiver->wish.held);
     pthread_mutex_unlock(&receiver->mutex);
     wake(receiver);
 }

@@ -27,6 +27,9 @@ struct agg_receiver_conf {
      * what is really there. On the receiver's thread; nothing more is written after it.
      */
     void (*broken)(void *ctx, const struct weir_why *why);
+
+    /** A broker knows a newer shard map than we: read it. On the receiver's thread, again and again until it is read. */
+    void (*map_is_older)(void *ctx);
     void *ctx;
 };
 
@@ -47,7 +50,7 @@ void agg_receiver_set_busy(struct agg_receiver *receiver, bool busy);
 /** Use another allow-list from the next message on; takes a share of it. Any thread. */
 void agg_receiver_swap_allow(struct agg_receiver *receiver, struct weir_allow *allow);
 
-/** Take over another map. Any thread. */
-void agg_receiver_set_map(struct agg_receiver *receiver, uint32_t epoch, const bool owned[WEIR_SHARDS]);
+/** What the store says of each shard now: it must be written already. Any thread. */
+void agg_receiver_set_held(struct agg_receiver *receiver, const struct agg_held held[WEIR_SHARDS]);
 
 #endif

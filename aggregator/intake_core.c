@@ -37,8 +37,8 @@ struct agg_intake {
     struct weir_table young;
     struct weir_table old;
     size_t young_most;
-    uint32_t epoch;
-    bool owned[WEIR_SHARDS];
+    struct agg_held held[WEIR_SHARDS];
+    uint32_t life[WEIR_SHARDS]; /* changes with the role: marks of another life are forgotten */
     bool auto_loss;
     bool busy;
     uint32_t busy_retry_ms;
@@ -59,12 +59,12 @@ const char *agg_fate_name(enum agg_fate fate)
     return fate_names[fate];
 }
 
-static struct lane_key key_of(const struct agg_lane *lane)
+static struct lane_key key_of(const struct agg_intake *intake, const struct agg_lane *lane)
 {
     struct lane_key key;
     memcpy(key.bytes, lane->agent, 16);
     weir_store_u64le(key.bytes + 16, lane->inc);
-    weir_store_u32le(key.bytes + 24, lane->shard);
+    weir_store_u32le(key.bytes + 24, intake->life[lane->shard] << 8 | lane->shard);
     return key;
 }
 
@@ -82,8 +82,7 @@ int agg_intake_create(const struct agg_intake_conf *conf, struct agg_intake **re
     weir_table_init(&intake->young, LANE_KEY_BYTES, sizeof(struct lane_state));
     weir_table_init(&intake->old, LANE_KEY_BYTES, sizeof(struct lane_state));
     intake->young_most = conf->lanes_most / 2;
-    intake->epoch = conf->epoch;
-    memcpy(intake->owned, conf->owned, sizeof intake->owned);
+    memcpy(intake->held, conf->held, sizeof intake->held);
     intake->auto_loss = conf->auto_loss;
     intake->busy_retry_ms = conf->busy_retry_ms;
     *ret = intake;
@@ -140,7 +139,7 @@ static int age_lanes(struct agg_intake *intake)
 /** The state of a lane, or NULL when it is not in memory. Valid until the next call. */
 static struct lane_state *find_lane(struct agg_intake *intake, const struct agg_lane *lane)
 {
-    struct lane_key key = key_of(lane);
+    struct lane_key key = key_of(intake, lane);
     uint64_t hash = hash_of(&key);
     struct lane_state *state = weir_table_find(&intake->young, &key, hash);
     if (state != NULL) return state;
@@ -158,7 +157,7 @@ static void set_mark(struct agg_intake *intake, const struct agg_lane *lane, con
 {
     if (find_lane(intake, lane) != NULL) return;
     if (intake->young.count >= intake->young_most && age_lanes(intake) < 0) return;
-    struct lane_key key = key_of(lane);
+    struct lane_key key = key_of(intake, lane);
     struct lane_state *state = weir_table_add(&intake->young, &key, hash_of(&key), NULL);
     if (state != NULL) *state = (struct lane_state){.mark = *mark, .tip = *mark};
 }
@@ -187,6 +186,7 @@ static const struct {
     [AGG_FATE_epoch] = {WEIR_CODE_EPOCH, ""},
     [AGG_FATE_ahead] = {WEIR_CODE_BUSY, "the aggregator's shard map is older than the broker's"},
     [AGG_FATE_notowner] = {WEIR_CODE_NOTOWNER, ""},
+    [AGG_FATE_joining] = {WEIR_CODE_BUSY, "the aggregator fetches the shard from another one"},
     [AGG_FATE_busy] = {WEIR_CODE_BUSY, "the aggregator's disk is low or its store is stalled"},
     [AGG_FATE_failed] = {WEIR_CODE_BUSY, "the write failed"},
     [AGG_FATE_poison] = {WEIR_CODE_POISON, "the batch cannot be decoded"},
@@ -206,7 +206,7 @@ static void refuse(struct agg_intake *intake, const struct agg_event *event, enu
         .lane = {.inc = msg->inc, .shard = msg->shard},
         .seq = msg->seq,
         .expected = expected,
-        .epoch = intake->epoch,
+        .epoch = msg->shard < WEIR_SHARDS ? intake->held[msg->shard].epoch : 0,
         .text = refusals[fate].text,
     };
     memcpy(reply.lane.agent, msg->agent, sizeof reply.lane.agent);
@@ -327,6 +327,7 @@ static void take_batch(struct agg_intake *intake, const struct agg_event *event,
                                    .cum = msg->cum,
                                    .crc = loss ? 0 : msg->crc};
     struct agg_action *action = add_action(out, overlaps ? AGG_ACTION_LOSS : AGG_ACTION_WRITE, lane);
+    action->journal = intake->held[lane->shard].role == AGG_ROLE_JOURNALING;
     action->mark = state->tip;
     action->lost = MUTANT(loss_not_counted) ? (struct weir_cum){0} : lost;
     action->first_seq = first_seq;
@@ -343,30 +344,34 @@ static bool is_overlapping_loss(const struct agg_event *event, const struct lane
            header->lost_to_seq > state->tip.seq && !MUTANT(loss_overlap_ignored);
 }
 
+/** Why nothing of the shard can be taken now, or AGG_FATE_stored when it can. */
+static enum agg_fate judge_shard(const struct agg_intake *intake, const struct weir_msg *msg)
+{
+    if (msg->shard >= WEIR_SHARDS) return AGG_FATE_misplaced;
+    const struct agg_held *held = &intake->held[msg->shard];
+    if (msg->epoch < held->epoch && !MUTANT(no_epoch_check)) return AGG_FATE_epoch;
+    if (msg->epoch > held->epoch) return AGG_FATE_ahead;
+    if (held->role == AGG_ROLE_NONE) return AGG_FATE_notowner;
+    return held->role == AGG_ROLE_JOINING ? AGG_FATE_joining : AGG_FATE_stored;
+}
+
 static void on_store(struct agg_intake *intake, const struct agg_event *event, struct agg_actions *out)
 {
     const struct weir_msg *msg = event->msg;
     struct agg_lane lane = {.inc = msg->inc, .shard = msg->shard};
     memcpy(lane.agent, msg->agent, sizeof lane.agent);
 
-    enum agg_fate fate = AGG_FATE_stored;
-    if (msg->shard >= WEIR_SHARDS)
-        fate = AGG_FATE_misplaced;
-    else if (msg->epoch < intake->epoch && !MUTANT(no_epoch_check))
-        fate = AGG_FATE_epoch;
-    else if (msg->epoch > intake->epoch)
-        fate = AGG_FATE_ahead;
-    else if (!intake->owned[msg->shard])
-        fate = AGG_FATE_notowner;
+    enum agg_fate fate = judge_shard(intake, msg);
     if (fate != AGG_FATE_stored) {
         intake->received++;
         refuse(intake, event, fate, 0, out);
+        if (fate == AGG_FATE_ahead) add_action(out, AGG_ACTION_READ_MAP, &lane);
         return;
     }
-
+    const struct agg_held *held = &intake->held[msg->shard];
     struct lane_state *state = find_lane(intake, &lane);
     if (state == NULL) {
-        add_action(out, AGG_ACTION_LOAD, &lane);
+        add_action(out, AGG_ACTION_LOAD, &lane)->journal = held->role == AGG_ROLE_JOURNALING;
         return;
     }
     intake->received++;
@@ -393,6 +398,11 @@ static void on_store(struct agg_intake *intake, const struct agg_event *event, s
     }
 
     bool lost_history = state->tip.seq + 1 < msg->first_avail && msg->first_avail <= msg->seq;
+    if (lost_history && held->repairs) {
+        refuse(intake, event, AGG_FATE_joining, 0, out);
+        add_action(out, AGG_ACTION_REGRESSED, &lane);
+        return;
+    }
     if (msg->seq > state->tip.seq + 1 && !lost_history && !MUTANT(gap_accepted)) {
         refuse(intake, event, AGG_FATE_gap, state->tip.seq + 1, out);
         return;
@@ -437,10 +447,18 @@ static void on_written(struct agg_intake *intake, bool committed, struct agg_act
     intake->waiting_count = 0;
 }
 
-static void on_ping(const struct agg_intake *intake, uint32_t peer, struct agg_actions *out)
+static void on_ping(uint32_t peer, struct agg_actions *out)
 {
-    struct agg_reply reply = {.kind = WEIR_MSG_PONG, .epoch = intake->epoch, .text = ""};
+    struct agg_reply reply = {.kind = WEIR_MSG_PONG, .text = ""};
     send_reply(out, peer, &reply);
+}
+
+/** Acknowledgements of one epoch must have left before the next begins, so that what follows it knows of their batches. */
+static void on_held(struct agg_intake *intake, uint32_t shard, const struct agg_held *held)
+{
+    assert(intake->waiting_count == 0);
+    if (intake->held[shard].role != held->role) intake->life[shard]++;
+    intake->held[shard] = *held;
 }
 
 void agg_intake_step(struct agg_intake *intake, const struct agg_event *event, struct agg_actions *out)
@@ -449,16 +467,13 @@ void agg_intake_step(struct agg_intake *intake, const struct agg_event *event, s
     switch (event->kind) {
     case AGG_EVENT_MESSAGE:
         if (event->msg->kind == WEIR_MSG_STORE) on_store(intake, event, out);
-        if (event->msg->kind == WEIR_MSG_PING) on_ping(intake, event->peer, out);
+        if (event->msg->kind == WEIR_MSG_PING) on_ping(event->peer, out);
         break;
     case AGG_EVENT_MARK: set_mark(intake, &event->lane, &event->mark); break;
     case AGG_EVENT_COMMITTED: on_written(intake, true, out); break;
     case AGG_EVENT_FAILED: on_written(intake, false, out); break;
     case AGG_EVENT_PRESSURE: intake->busy = event->busy; break;
-    case AGG_EVENT_MAP:
-        intake->epoch = event->epoch;
-        memcpy(intake->owned, event->owned, sizeof intake->owned);
-        break;
+    case AGG_EVENT_HELD: on_held(intake, event->shard, &event->held); break;
     }
 }
 

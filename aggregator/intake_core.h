@@ -3,6 +3,10 @@
  * (intake.c) feeds events and carries out actions in the order they were given; tests/cluster does the same with a
  * hand-set clock.
  *
+ * What an aggregator is to a shard, and under which epoch, is what its own store says (struct agg_held): a batch that was
+ * sent under an older epoch is refused, one under a newer epoch makes the shell read the map, and is taken only when that
+ * epoch is in the store too.
+ *
  * The one rule: a lane (agent, incarnation, shard) has a mark, the last sequence number that is committed. A batch at or
  * below the mark is acknowledged again and dropped; the next one is written together with its mark; a later one is
  * refused with the number that is expected. An acknowledgement leaves only after AGG_EVENT_COMMITTED.
@@ -17,6 +21,21 @@
 enum {
     AGG_INTAKE_ACTIONS_MOST = 1024, /* batches of one group, and so the most actions that one event causes */
     AGG_INTAKE_LANES_LEAST = 64
+};
+
+enum agg_role {
+    AGG_ROLE_NONE,       /* nothing of the shard is here, or none that counts */
+    AGG_ROLE_JOINING,    /* becomes a member; does not know yet from where on it must keep what comes */
+    AGG_ROLE_JOURNALING, /* knows the marks of a member, and keeps what comes after them in a journal */
+    AGG_ROLE_WHOLE,      /* has the past too, and is no member yet */
+    AGG_ROLE_MEMBER
+};
+
+/** What we are to a shard. */
+struct agg_held {
+    uint32_t epoch;
+    enum agg_role role;
+    bool repairs; /* acknowledged data that is missing here is fetched from another member; else an operator must act */
 };
 
 /** Whose batches are numbered together. */
@@ -41,6 +60,7 @@ struct agg_mark {
     X(epoch, "the broker's shard map is older than ours")               \
     X(ahead, "the broker's shard map is newer than ours")               \
     X(notowner, "another aggregator owns the shard")                    \
+    X(joining, "the shard is on its way here")                          \
     X(busy, "the disk is low or the store is stalled")                  \
     X(failed, "the write failed")                                       \
     X(poison, "arrived whole and cannot be decoded")                    \
@@ -64,7 +84,7 @@ enum agg_event_kind {
     AGG_EVENT_COMMITTED, /* the synced write of everything since the last COMMITTED or FAILED returned */
     AGG_EVENT_FAILED,    /* it failed: nothing of it counts as stored */
     AGG_EVENT_PRESSURE,  /* @busy: refuse new batches, or take them again */
-    AGG_EVENT_MAP,       /* @epoch and @owned are what holds from now on */
+    AGG_EVENT_HELD,      /* @shard is @held from now on, as the store says; nothing may wait for a write */
 };
 
 struct agg_event {
@@ -81,18 +101,20 @@ struct agg_event {
     struct agg_mark mark;
     /* PRESSURE */
     bool busy;
-    /* MAP */
-    uint32_t epoch;
-    const bool *owned; /* of WEIR_SHARDS */
+    /* HELD */
+    uint32_t shard;
+    struct agg_held held;
 };
 
 enum agg_action_kind {
-    AGG_ACTION_SEND,  /* @reply to @peer */
-    AGG_ACTION_WRITE, /* add the batch of this event to the group, together with @lane -> @mark */
-    AGG_ACTION_LOSS,  /* add a loss of @lost for @first_seq..@last_seq to the group, with @lane -> @mark */
-    AGG_ACTION_OPEN,  /* check and decode the bytes of this event, then feed it again */
-    AGG_ACTION_LOAD,  /* read the mark of @lane, feed AGG_EVENT_MARK, then feed this event again */
-    AGG_ACTION_ALARM, /* someone must act: write a log line about @alarm for @lane */
+    AGG_ACTION_SEND,      /* @reply to @peer */
+    AGG_ACTION_WRITE,     /* add the batch of this event to the group, together with @lane -> @mark */
+    AGG_ACTION_LOSS,      /* add a loss of @lost for @first_seq..@last_seq to the group, with @lane -> @mark */
+    AGG_ACTION_OPEN,      /* check and decode the bytes of this event, then feed it again */
+    AGG_ACTION_LOAD,      /* read the mark of @lane, feed AGG_EVENT_MARK, then feed this event again */
+    AGG_ACTION_READ_MAP,  /* a broker knows a newer map: read it, and feed AGG_EVENT_HELD when it is in the store */
+    AGG_ACTION_REGRESSED, /* the agent no longer has what the shard misses here: leave it, and join it again */
+    AGG_ACTION_ALARM,     /* someone must act: write a log line about @alarm for @lane */
 };
 
 enum agg_alarm {
@@ -118,6 +140,7 @@ struct agg_action {
     struct agg_reply reply;
     struct agg_lane lane;
     struct agg_mark mark;
+    bool journal; /* WRITE, LOSS, LOAD: of the journal of a shard that is joined */
     /* LOSS, WRITE */
     struct weir_cum lost; /* WRITE: only where the batch is a LOSS record */
     uint64_t first_seq, last_seq;
@@ -132,10 +155,9 @@ struct agg_actions {
 };
 
 struct agg_intake_conf {
-    uint32_t epoch;
-    const bool *owned; /* of WEIR_SHARDS; copied */
-    size_t lanes_most; /* marks kept in memory; the least recently used make room */
-    bool auto_loss;    /* accept lost history (AGG_ALARM_LOST_HISTORY) and record it, instead of refusing */
+    const struct agg_held *held; /* of WEIR_SHARDS; copied */
+    size_t lanes_most;           /* marks kept in memory; the least recently used make room */
+    bool auto_loss;              /* accept lost history (AGG_ALARM_LOST_HISTORY) and record it, instead of refusing */
     uint32_t busy_retry_ms;
 };
 

@@ -317,15 +317,17 @@ static int link_all(struct broker *broker, const struct weir_map *map, struct br
     return 0;
 }
 
-/** Take the map over, with new links; on failure the old one holds on. */
+/** Take the map over, with new links where the aggregators are others; on failure the old one holds on. */
 static int use_map(struct broker *broker, struct weir_map *map, struct weir_why *why)
 {
-    struct broker_link *links[WEIR_NODES_MOST] = {NULL};
-    int rc = link_all(broker, map, links, why);
-    if (rc < 0) return rc;
     struct weir_map *before = broker->map;
-    unlink_all(broker->links);
-    memcpy(broker->links, links, sizeof links);
+    if (!route_nodes_are_same(before, map)) {
+        struct broker_link *links[WEIR_NODES_MOST] = {NULL};
+        int rc = link_all(broker, map, links, why);
+        if (rc < 0) return rc;
+        unlink_all(broker->links);
+        memcpy(broker->links, links, sizeof links);
+    }
     broker->map = map;
     step(broker, &(struct route_event){.kind = ROUTE_EVENT_MAP, .map = map});
     weir_map_free(before);
@@ -463,7 +465,8 @@ static int broker_create(const struct weir_daemon *daemon, const void *conf_of_p
     const struct route_conf core_conf = {.budget_bytes = conf->memory_bytes,
                                          .batch_bytes = BATCH_BYTES,
                                          .max_bytes = WEIR_HEADER_BYTES_MOST + WEIR_BODY_BYTES_MOST,
-                                         .sessions_most = (uint32_t)conf->agents_most};
+                                         .sessions_most = (uint32_t)conf->agents_most,
+                                         .copies_least = (uint32_t)conf->copies_least};
     rc = route_core_create(&core_conf, &broker->core);
     if (rc < 0) goto fail;
 

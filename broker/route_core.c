@@ -75,6 +75,7 @@ static const struct {
     [ROUTE_REFUSED_shard] = {WEIR_CODE_REJECT, 0, "the source does not belong to this shard: is the tenant right?"},
     [ROUTE_REFUSED_over_credit] = {WEIR_CODE_BUSY, ROUTE_BUSY_RETRY_MS, "more batches in flight than credit"},
     [ROUTE_REFUSED_full] = {WEIR_CODE_BUSY, ROUTE_BUSY_RETRY_MS, "the broker's budget is used up"},
+    [ROUTE_REFUSED_few_copies] = {WEIR_CODE_BUSY, ROUTE_NODE_RETRY_MS, "the shard has too few members"},
     [ROUTE_REFUSED_owner_down] = {WEIR_CODE_BUSY, ROUTE_NODE_RETRY_MS, "an owner of the shard does not answer"},
 };
 
@@ -434,14 +435,28 @@ static bool node_is_usable(const struct route_core *core, uint32_t node)
     return core->nodes[node].state.up && !core->nodes[node].state.stuck;
 }
 
-static bool owners_are_usable(const struct route_core *core, uint32_t shard)
+/** Who must commit a batch of the shard: its members, and who is joining them. */
+static uint8_t list_owners(const struct weir_shard *shard, uint8_t owners[ROUTE_OWNERS_MOST])
 {
-    if (core->map == NULL || core->map->shards[shard].member_count == 0) return false;
+    uint8_t count = 0;
+    for (uint32_t i = 0; i < shard->member_count; i++)
+        owners[count++] = shard->members[i];
+    for (uint32_t i = 0; i < shard->joining_count; i++)
+        owners[count++] = shard->joining[i];
+    return count;
+}
+
+static enum route_refusal judge_owners(const struct route_core *core, uint32_t shard)
+{
+    if (core->map == NULL) return ROUTE_REFUSED_owner_down;
     const struct weir_shard *owned = &core->map->shards[shard];
-    for (uint32_t i = 0; i < owned->member_count; i++) {
-        if (!node_is_usable(core, owned->members[i])) return false;
+    if (owned->member_count == 0 || owned->member_count < core->conf.copies_least) return ROUTE_REFUSED_few_copies;
+    uint8_t owners[ROUTE_OWNERS_MOST];
+    uint8_t count = list_owners(owned, owners);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!node_is_usable(core, owners[i])) return ROUTE_REFUSED_owner_down;
     }
-    return true;
+    return ROUTE_REFUSALS_COUNT;
 }
 
 /** What is wrong with a batch whatever else is in flight, or ROUTE_REFUSALS_COUNT. */
@@ -462,8 +477,7 @@ static enum route_refusal judge(const struct route_core *core, const struct rout
     if (event->header->kind == WEIR_RECORD_DATA &&
         weir_shard_of(session->who->tenant, &event->header->source) != msg->shard)
         return ROUTE_REFUSED_shard;
-    if (!owners_are_usable(core, msg->shard)) return ROUTE_REFUSED_owner_down;
-    return ROUTE_REFUSALS_COUNT;
+    return judge_owners(core, msg->shard);
 }
 
 /** Is there no room for one more batch? */
@@ -552,8 +566,7 @@ static void on_data(struct route_core *core, const struct route_event *event)
     entry->since_mono_ms = core->now_mono_ms;
     entry->bytes = (uint32_t)event->bytes;
     entry->last = last_of(event);
-    entry->owner_count = core->map->shards[msg->shard].member_count;
-    memcpy(entry->owners, core->map->shards[msg->shard].members, sizeof entry->owners);
+    entry->owner_count = list_owners(&core->map->shards[msg->shard], entry->owners);
     for (uint32_t i = 0; i < entry->owner_count; i++)
         await(core, entry->owners[i]);
     core->state.in_flight_bytes += event->bytes;
@@ -564,12 +577,16 @@ static void on_data(struct route_core *core, const struct route_event *event)
 
 /* -------------------------------------------------------------------------------------------- what aggregators say */
 
-/** The session that an answer is about, or NULL when nothing here waits for it. Epochs never add up. */
+/**
+ * The session that an answer is about, or NULL when nothing here waits for it. Epochs never add up: what is in flight of a
+ * shard was sent under its present one.
+ */
 static struct route_session *session_of_answer(struct route_core *core, const struct weir_msg *msg)
 {
     struct route_session *session = route_table_find_agent(&core->table, msg->agent);
     bool sound = session != NULL && session->inc == msg->inc && msg->shard < WEIR_SHARDS;
-    if (msg->kind == WEIR_MSG_SACK) sound = sound && msg->epoch == core->state.epoch;
+    if (msg->kind == WEIR_MSG_SACK)
+        sound = sound && core->map != NULL && msg->epoch == core->map->shards[msg->shard].epoch;
     if (!sound) core->state.unexpected++;
     return sound ? session : NULL;
 }
@@ -749,12 +766,31 @@ static void on_unsent(struct route_core *core, const struct route_event *event)
 
 /* ------------------------------------------------------------------------------------------------ map and allow-list */
 
-/** Another map: all that is in flight under the old one goes back to the agents. */
-static void on_map(struct route_core *core, const struct weir_map *map)
+static bool shard_is_same(const struct weir_shard *a, const struct weir_shard *b)
+{
+    return a->epoch == b->epoch && a->member_count == b->member_count && a->joining_count == b->joining_count &&
+           memcmp(a->members, b->members, a->member_count) == 0 &&
+           memcmp(a->joining, b->joining, a->joining_count) == 0;
+}
+
+bool route_nodes_are_same(const struct weir_map *a, const struct weir_map *b)
+{
+    bool same = a != NULL && a->aggregator_count == b->aggregator_count;
+    for (uint32_t i = 0; same && i < b->aggregator_count; i++) {
+        const struct weir_node *left = &a->aggregators[i], *right = &b->aggregators[i];
+        same = strcmp(left->name, right->name) == 0 && strcmp(left->endpoint, right->endpoint) == 0 &&
+               strcmp(left->key, right->key) == 0;
+    }
+    return same;
+}
+
+/** Give back to the agents what is in flight of shards that are not owned as before. */
+static void release_changed(struct route_core *core, const struct weir_map *map, bool same_nodes)
 {
     for (uint32_t i = 0; i < core->table.entry_capacity; i++) {
         struct route_entry *entry = &core->table.entries[i];
         if (!entry->used) continue;
+        if (same_nodes && shard_is_same(&core->map->shards[entry->shard], &map->shards[entry->shard])) continue;
         struct route_session *session = core->table.sessions[entry->session];
         struct route_action *action = tell_agent(core, session->peer, WEIR_MSG_NACK);
         action->code = WEIR_CODE_BUSY;
@@ -764,8 +800,14 @@ static void on_map(struct route_core *core, const struct weir_map *map)
         action->text = "the shard map changed";
         end_lane(core, session, entry->shard, 0, ROUTE_END_forgotten);
     }
-    memset(core->nodes, 0, sizeof core->nodes);
-    for (uint32_t i = 0; i < map->aggregator_count; i++) {
+}
+
+static void on_map(struct route_core *core, const struct weir_map *map)
+{
+    bool same_nodes = route_nodes_are_same(core->map, map);
+    release_changed(core, map, same_nodes);
+    if (!same_nodes) memset(core->nodes, 0, sizeof core->nodes);
+    for (uint32_t i = 0; i < map->aggregator_count && !same_nodes; i++) {
         core->nodes[i].heard_mono_ms = core->now_mono_ms;
         core->nodes[i].connected_mono_ms = core->now_mono_ms;
         core->nodes[i].pinged_mono_ms = core->now_mono_ms - ROUTE_PING_MS; /* asked at the next tick */
@@ -932,7 +974,7 @@ void route_core_msg(const struct route_core *core, const struct route_action *ac
 void route_core_store(const struct route_core *core, const struct route_action *action, struct weir_msg *msg)
 {
     msg->kind = WEIR_MSG_STORE;
-    msg->epoch = core->state.epoch;
+    msg->epoch = core->map->shards[action->shard].epoch;
     memcpy(msg->tenant, action->who->tenant, sizeof msg->tenant);
     memcpy(msg->site, action->who->site, sizeof msg->site);
     memcpy(msg->name, action->who->name, sizeof msg->name);

@@ -5,8 +5,9 @@
  *
  * A broker keeps nothing: what it forgets, the agent sends again, and what was stored already, the aggregators
  * recognise. So every rule here is about what must not be said too early and what must not grow:
- * - A batch is acknowledged when every owner of its shard under one epoch said that it is committed. Owners commit a
- *   lane strictly in order, so that covers all batches of the lane before it too.
+ * - A batch is acknowledged when every owner of its shard (its members, and who is joining them) under one epoch of the
+ *   shard said that it is committed. Owners commit a lane strictly in order, so that covers all batches of the lane
+ *   before it too. What was said under another epoch counts for nothing.
  * - Batches in flight are bounded by a byte budget, shared out to agents as credit.
  * - An aggregator that is dead or stuck makes its own shards busy and nobody else's.
  *
@@ -18,6 +19,7 @@
 #include "common/cluster/map.h"
 
 enum {
+    ROUTE_OWNERS_MOST = WEIR_OWNERS_MOST + WEIR_JOINING_MOST, /* of a shard: members and who is joining */
     ROUTE_PING_MS = 1000,
     ROUTE_AGENT_QUIET_MS = 2000, /* an agent that was silent for so long is asked whether it lives */
     ROUTE_AGENT_DEAD_MS = 6000,
@@ -42,6 +44,7 @@ enum {
     X(shard, "the source does not belong to the shard")                               \
     X(over_credit, "more batches in flight than the agent has credit for")            \
     X(full, "the budget for batches in flight is used up")                            \
+    X(few_copies, "the shard has fewer members than copies_least")                    \
     X(owner_down, "an owner of the shard is dead or stuck")
 
 /** What became of a batch that was taken in. */
@@ -70,6 +73,7 @@ struct route_conf {
     uint32_t batch_bytes;   /* what a batch is reckoned to take when the budget is shared out as credit */
     uint32_t max_bytes;     /* largest header + body */
     uint32_t sessions_most; /* agents connected at a time */
+    uint32_t copies_least;  /* a shard with fewer members takes nothing; 0 as 1 */
 };
 
 /** Who sent a message: what the socket says about the connection. */
@@ -85,7 +89,8 @@ enum route_event_kind {
     ROUTE_EVENT_NODE,   /* aggregator @node (an index into the map) says @msg */
     ROUTE_EVENT_GONE,   /* the connection @peer.id does not exist any more */
     ROUTE_EVENT_UNSENT, /* aggregator @node could not be given the batch of ROUTE_FORWARD: @agent, @shard, @seq */
-    ROUTE_EVENT_MAP, /* @map holds from now on; it must live until the next one. Indices are those of its aggregators */
+    ROUTE_EVENT_MAP, /* @map holds from now on; it must live until the step of the next one is done. Indices are those of its
+                        aggregators; while these stay the same, so do links and what is in flight of unchanged shards */
     ROUTE_EVENT_ALLOW /* @allow holds from now on; it must live until the next one */
 };
 
@@ -143,7 +148,7 @@ struct route_action {
     uint32_t credit;
     const char *text; /* for people, static; "" none */
     uint8_t owner_count;
-    uint8_t owners[WEIR_OWNERS_MOST];
+    uint8_t owners[ROUTE_OWNERS_MOST];
     const struct weir_allow_entry *who; /* ROUTE_FORWARD: the agent; borrowed until the next step */
     char name[WEIR_NAME_BYTES];
 };
@@ -205,6 +210,9 @@ const char *route_note_name(enum route_note note);
 /** Begins without a map and with nobody allowed: feed ROUTE_EVENT_MAP and ROUTE_EVENT_ALLOW first. WEIR_ENOMEM. */
 int route_core_create(const struct route_conf *conf, struct route_core **ret);
 void route_core_destroy(struct route_core *core);
+
+/** Do two maps have the same aggregators under the same indices, so that links to them can stay? @a may be NULL. */
+bool route_nodes_are_same(const struct weir_map *a, const struct weir_map *b);
 
 /** One step; @now_mono_ms must not go back. @out is emptied first. */
 void route_core_step(struct route_core *core, const struct route_event *event, int64_t now_mono_ms,

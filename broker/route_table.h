@@ -7,7 +7,7 @@
 #ifndef WEIR_BROKER_ROUTE_TABLE_H
 #define WEIR_BROKER_ROUTE_TABLE_H
 
-#include "common/cluster/map.h"
+#include "broker/route_core.h"
 
 /** One batch in flight. */
 struct route_entry {
@@ -21,9 +21,9 @@ struct route_entry {
     uint32_t next; /* of its lane, or of the free ones: index + 1, 0 none */
     bool used;
     uint8_t owner_count;
-    uint8_t owners[WEIR_OWNERS_MOST]; /* aggregators that it was forwarded to */
-    uint8_t got;                      /* bit i: owners[i] committed it */
-    uint8_t poison;                   /* bit i: owners[i] cannot decode it */
+    uint8_t owners[ROUTE_OWNERS_MOST]; /* aggregators that it was forwarded to */
+    uint8_t got;                       /* bit i: owners[i] committed it */
+    uint8_t poison;                    /* bit i: owners[i] cannot decode it */
 };
 
 /** A newcomer who claims the name of a session. */

@@ -140,6 +140,7 @@ static inline struct agg_key agg_key_chunk(uint32_t shard, uint8_t table, uint32
 enum {
     AGG_META_SCHEMA = 'v', /* version of what is stored */
     AGG_META_MARK = 'm',   /* lane -> mark */
+    AGG_META_HELD = 'h',   /* shard -> what we are to it, and under which epoch */
     AGG_META_CUTOFF = 'c'  /* retention's clock */
 };
 

@@ -37,9 +37,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct weir_source source;
     uint32_t shard = weir_shard_of("", &source);
-    bool owned[WEIR_SHARDS] = {false};
-    owned[shard] = true;
-    struct agg_intake_conf conf = {.epoch = 2, .owned = owned, .lanes_most = 64, .auto_loss = size % 2 == 1};
+    struct agg_held held[WEIR_SHARDS] = {{0}};
+    held[shard] = (struct agg_held){.epoch = 2, .role = AGG_ROLE_MEMBER};
+    struct agg_intake_conf conf = {.held = held, .lanes_most = 64, .auto_loss = size % 2 == 1};
     struct agg_intake *intake = NULL;
     if (agg_intake_create(&conf, &intake) < 0) abort();
 

@@ -80,6 +80,8 @@ static struct question carry_out(struct river *river, uint32_t index, const stru
             question.lane = action->lane;
             break;
         case AGG_ACTION_OPEN: question.open = true; break;
+        case AGG_ACTION_READ_MAP:
+        case AGG_ACTION_REGRESSED: break;
         case AGG_ACTION_ALARM:
             if (action->alarm != AGG_ALARM_FORKED || river->report->set_back == 0)
                 river_complain(river, "aggregator %u raises the alarm %d", index, action->alarm);
@@ -161,23 +163,23 @@ void river_node_commit(struct river *river, uint32_t index)
     carry_out(river, index, NULL);
 }
 
-static void list_owned(const struct river *river, uint32_t index, bool owned[WEIR_SHARDS])
+static struct agg_held held_of(const struct river *river, uint32_t index, uint32_t shard)
 {
-    for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++)
-        owned[shard] = weir_map_owns(river->nodes[index].map, index, shard);
+    const struct weir_map *map = river->nodes[index].map;
+    return (struct agg_held){.epoch = map->shards[shard].epoch,
+                             .role = weir_map_owns(map, index, shard) ? AGG_ROLE_MEMBER : AGG_ROLE_NONE};
 }
 
 void river_node_reload(struct river *river, uint32_t index)
 {
     struct river_node *node = &river->nodes[index];
-    bool owned[WEIR_SHARDS];
     if (node->map == river->map) return;
+    if (node->core != NULL) river_node_commit(river, index);
     node->map = river->map;
-    if (node->core == NULL) return;
-    list_owned(river, index, owned);
-    struct agg_event event = {.kind = AGG_EVENT_MAP, .epoch = node->map->epoch, .owned = owned};
-    agg_intake_step(node->core, &event, &river->agg_actions);
-    carry_out(river, index, NULL);
+    for (uint32_t shard = 0; node->core != NULL && shard < WEIR_SHARDS; shard++) {
+        struct agg_event event = {.kind = AGG_EVENT_HELD, .shard = shard, .held = held_of(river, index, shard)};
+        agg_intake_step(node->core, &event, &river->agg_actions);
+    }
 }
 
 void river_node_press(struct river *river, uint32_t index, bool busy)
@@ -190,10 +192,10 @@ void river_node_press(struct river *river, uint32_t index, bool busy)
 void river_node_start(struct river *river, uint32_t index)
 {
     struct river_node *node = &river->nodes[index];
-    bool owned[WEIR_SHARDS];
-    list_owned(river, index, owned);
-    struct agg_intake_conf conf = {
-        .epoch = node->map->epoch, .owned = owned, .lanes_most = AGG_INTAKE_LANES_LEAST, .busy_retry_ms = 200};
+    struct agg_held held[WEIR_SHARDS];
+    for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++)
+        held[shard] = held_of(river, index, shard);
+    struct agg_intake_conf conf = {.held = held, .lanes_most = AGG_INTAKE_LANES_LEAST, .busy_retry_ms = 200};
     if (agg_intake_create(&conf, &node->core) < 0) river_complain(river, "no memory");
 }
 

@@ -18,11 +18,10 @@ struct fixture {
 
 static struct agg_intake *create(bool auto_loss)
 {
-    static bool owned[WEIR_SHARDS];
+    static struct agg_held held[WEIR_SHARDS];
     for (int i = 0; i < WEIR_SHARDS; i++)
-        owned[i] = true;
-    struct agg_intake_conf conf = {
-        .epoch = EPOCH, .owned = owned, .lanes_most = 64, .auto_loss = auto_loss, .busy_retry_ms = 100};
+        held[i] = (struct agg_held){.epoch = EPOCH, .role = AGG_ROLE_MEMBER};
+    struct agg_intake_conf conf = {.held = held, .lanes_most = 64, .auto_loss = auto_loss, .busy_retry_ms = 100};
     struct agg_intake *intake = NULL;
     assert_int_equal(agg_intake_create(&conf, &intake), 0);
     return intake;
@@ -85,6 +84,15 @@ static void offer(struct fixture *f, uint64_t stored)
                                    .crc = (uint32_t)stored * 17};
     agg_intake_step(f->intake, &event, &actions);
     step(f);
+}
+
+/** The store says now that the shard of the lane is held so. */
+static void hold(struct fixture *f, uint32_t epoch, enum agg_role role, bool repairs)
+{
+    struct agg_event event = {.kind = AGG_EVENT_HELD,
+                              .shard = weir_shard_of("acme", &source),
+                              .held = {.epoch = epoch, .role = role, .repairs = repairs}};
+    agg_intake_step(f->intake, &event, &actions);
 }
 
 static void assert_reply(enum weir_msg_kind kind, enum weir_code code, uint64_t expected)
@@ -173,19 +181,13 @@ static void what_cannot_be_taken_is_refused_with_its_reason(void **state)
         enum agg_fate fate;
         uint64_t expected;
     } cases[] = {
-        {"gap", WEIR_CODE_GAP, AGG_FATE_gap, 6},
-        {"epoch", WEIR_CODE_EPOCH, AGG_FATE_epoch, 0},
-        {"ahead", WEIR_CODE_BUSY, AGG_FATE_ahead, 0},
-        {"owner", WEIR_CODE_NOTOWNER, AGG_FATE_notowner, 0},
-        {"busy", WEIR_CODE_BUSY, AGG_FATE_busy, 0},
-        {"crc", WEIR_CODE_CHECKSUM, AGG_FATE_checksum, 6},
-        {"header", WEIR_CODE_POISON, AGG_FATE_poison, 6},
-        {"body", WEIR_CODE_POISON, AGG_FATE_poison, 6},
-        {"version", WEIR_CODE_SCHEMA, AGG_FATE_schema, 6},
-        {"codec", WEIR_CODE_SCHEMA, AGG_FATE_schema, 6},
-        {"place", WEIR_CODE_REJECT, AGG_FATE_misplaced, 6},
-        {"loss", WEIR_CODE_POISON, AGG_FATE_poison, 6},
-        {"fork", WEIR_CODE_REJECT, AGG_FATE_history, 6},
+        {"gap", WEIR_CODE_GAP, AGG_FATE_gap, 6},           {"epoch", WEIR_CODE_EPOCH, AGG_FATE_epoch, 0},
+        {"ahead", WEIR_CODE_BUSY, AGG_FATE_ahead, 0},      {"owner", WEIR_CODE_NOTOWNER, AGG_FATE_notowner, 0},
+        {"joining", WEIR_CODE_BUSY, AGG_FATE_joining, 0},  {"busy", WEIR_CODE_BUSY, AGG_FATE_busy, 0},
+        {"crc", WEIR_CODE_CHECKSUM, AGG_FATE_checksum, 6}, {"header", WEIR_CODE_POISON, AGG_FATE_poison, 6},
+        {"body", WEIR_CODE_POISON, AGG_FATE_poison, 6},    {"version", WEIR_CODE_SCHEMA, AGG_FATE_schema, 6},
+        {"codec", WEIR_CODE_SCHEMA, AGG_FATE_schema, 6},   {"place", WEIR_CODE_REJECT, AGG_FATE_misplaced, 6},
+        {"loss", WEIR_CODE_POISON, AGG_FATE_poison, 6},    {"fork", WEIR_CODE_REJECT, AGG_FATE_history, 6},
         {"lost", WEIR_CODE_GAP, AGG_FATE_gap, 6},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -197,7 +199,6 @@ static void what_cannot_be_taken_is_refused_with_its_reason(void **state)
         batch_of(&f, 6);
         struct agg_event event = {
             .kind = AGG_EVENT_MESSAGE, .peer = PEER, .msg = &f.msg, .header = &f.header, .opened = true};
-        bool owned[WEIR_SHARDS] = {false};
         const char *what = cases[i].what;
         if (strcmp(what, "gap") == 0) f.msg.seq = 7;
         if (strcmp(what, "epoch") == 0) f.msg.epoch = EPOCH - 1;
@@ -211,19 +212,86 @@ static void what_cannot_be_taken_is_refused_with_its_reason(void **state)
         if (strcmp(what, "fork") == 0) f.msg.seq = 5, f.msg.crc = 1;
         if (strcmp(what, "lost") == 0) f.msg.seq = 9, f.msg.first_avail = 9;
         event.crc = f.msg.crc + (strcmp(what, "crc") == 0);
-        if (strcmp(what, "owner") == 0)
-            agg_intake_step(f.intake, &(struct agg_event){.kind = AGG_EVENT_MAP, .epoch = EPOCH, .owned = owned},
-                            &actions);
+        if (strcmp(what, "owner") == 0) hold(&f, EPOCH, AGG_ROLE_NONE, false);
+        if (strcmp(what, "joining") == 0) hold(&f, EPOCH, AGG_ROLE_JOINING, false);
         if (strcmp(what, "busy") == 0)
             agg_intake_step(f.intake, &(struct agg_event){.kind = AGG_EVENT_PRESSURE, .busy = true}, &actions);
 
         agg_intake_step(f.intake, &event, &actions);
+        if (strcmp(what, "ahead") == 0) {
+            assert_int_equal(actions.action[--actions.count].kind, AGG_ACTION_READ_MAP);
+        }
         assert_reply(WEIR_MSG_SNACK, cases[i].code, cases[i].expected);
         assert_int_equal(agg_intake_fates(f.intake)[cases[i].fate], 1);
         assert_int_equal(agg_intake_waiting(f.intake), 0);
         assert_ledger(f.intake);
         agg_intake_destroy(f.intake);
     }
+}
+
+static void a_newer_epoch_is_followed_when_it_is_held_and_the_older_one_refused_then(void **state)
+{
+    (void)state;
+    struct fixture f = {.intake = create(false)};
+    batch_of(&f, 1);
+    offer(&f, 0);
+    tell(&f, AGG_EVENT_COMMITTED);
+    assert_int_equal(actions.action[0].reply.epoch, EPOCH);
+    batch_of(&f, 2);
+    f.msg.epoch = EPOCH + 1;
+    step(&f);
+    assert_int_equal(actions.action[1].kind, AGG_ACTION_READ_MAP);
+    hold(&f, EPOCH + 1, AGG_ROLE_MEMBER, false);
+    step(&f); /* the mark is still known */
+    assert_int_equal(actions.action[0].kind, AGG_ACTION_WRITE);
+    tell(&f, AGG_EVENT_COMMITTED);
+    assert_int_equal(actions.action[0].reply.epoch, EPOCH + 1);
+    batch_of(&f, 2); /* known already, and yet nothing is said under an epoch that is over */
+    step(&f);
+    assert_reply(WEIR_MSG_SNACK, WEIR_CODE_EPOCH, 0);
+    assert_int_equal(actions.action[0].reply.epoch, EPOCH + 1);
+    assert_ledger(f.intake);
+    agg_intake_destroy(f.intake);
+}
+
+static void who_joins_writes_a_journal_and_reads_the_marks_anew_when_it_is_whole(void **state)
+{
+    (void)state;
+    struct fixture f = {.intake = create(false)};
+    hold(&f, EPOCH, AGG_ROLE_JOURNALING, true);
+    batch_of(&f, 5);
+    step(&f);
+    assert_int_equal(actions.action[0].kind, AGG_ACTION_LOAD);
+    assert_true(actions.action[0].journal);
+    offer(&f, 4);
+    assert_int_equal(actions.action[0].kind, AGG_ACTION_WRITE);
+    assert_true(actions.action[0].journal);
+    tell(&f, AGG_EVENT_COMMITTED);
+    assert_reply(WEIR_MSG_SACK, WEIR_CODE_NONE, 6);
+    hold(&f, EPOCH, AGG_ROLE_WHOLE, true);
+    batch_of(&f, 6);
+    step(&f);
+    assert_int_equal(actions.action[0].kind, AGG_ACTION_LOAD);
+    assert_false(actions.action[0].journal);
+    offer(&f, 5);
+    assert_false(actions.action[0].journal);
+    agg_intake_destroy(f.intake);
+}
+
+static void lost_history_that_another_member_has_is_reported_and_nothing_is_taken(void **state)
+{
+    (void)state;
+    struct fixture f = {.intake = create(true)};
+    hold(&f, EPOCH, AGG_ROLE_MEMBER, true);
+    batch_of(&f, 9);
+    f.msg.first_avail = 8;
+    offer(&f, 4);
+    assert_int_equal(actions.count, 2);
+    assert_int_equal(actions.action[0].reply.code, WEIR_CODE_BUSY);
+    assert_int_equal(actions.action[1].kind, AGG_ACTION_REGRESSED);
+    assert_int_equal(agg_intake_fates(f.intake)[AGG_FATE_joining], 1);
+    assert_ledger(f.intake);
+    agg_intake_destroy(f.intake);
 }
 
 static void sums_that_differ_raise_an_alarm_once(void **state)
@@ -386,8 +454,8 @@ static void acknowledged_means_stored_once_whatever_happens(void **state)
 static void creation_survives_every_failing_allocation(void **state)
 {
     (void)state;
-    bool owned[WEIR_SHARDS] = {false};
-    struct agg_intake_conf conf = {.epoch = EPOCH, .owned = owned, .lanes_most = 64};
+    struct agg_held held[WEIR_SHARDS] = {{0}};
+    struct agg_intake_conf conf = {.held = held, .lanes_most = 64};
     struct agg_intake *intake = NULL;
     weir_mem_fail_after(0);
     assert_int_equal(agg_intake_create(&conf, &intake), WEIR_ENOMEM);
@@ -402,6 +470,9 @@ int main(void)
         cmocka_unit_test(bytes_are_opened_only_when_they_are_next),
         cmocka_unit_test(a_failed_write_is_as_if_it_had_not_been),
         cmocka_unit_test(what_cannot_be_taken_is_refused_with_its_reason),
+        cmocka_unit_test(a_newer_epoch_is_followed_when_it_is_held_and_the_older_one_refused_then),
+        cmocka_unit_test(who_joins_writes_a_journal_and_reads_the_marks_anew_when_it_is_whole),
+        cmocka_unit_test(lost_history_that_another_member_has_is_reported_and_nothing_is_taken),
         cmocka_unit_test(sums_that_differ_raise_an_alarm_once),
         cmocka_unit_test(a_loss_record_moves_the_mark_over_its_range),
         cmocka_unit_test(a_loss_of_what_is_partly_stored_counts_only_the_rest),

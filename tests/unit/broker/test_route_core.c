@@ -772,7 +772,113 @@ static void a_key_taken_off_the_list_ends_its_session_at_once(void **state)
     bench_stop(&b);
 }
 
-static void another_map_sends_everything_in_flight_back(void **state)
+/** A copy of the map that holds, to be changed and given to use_map. */
+static struct weir_map *copy_map(const struct bench *b)
+{
+    struct weir_map *map = weir_malloc(sizeof *map);
+    *map = *b->map;
+    return map;
+}
+
+static void use_map(struct bench *b, struct weir_map *map)
+{
+    step(b, &(struct route_event){.kind = ROUTE_EVENT_MAP, .map = map});
+    weir_free(b->map);
+    b->map = map;
+}
+
+static void a_shard_under_another_epoch_sends_back_what_is_in_flight_of_it_and_of_no_other(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_start(&b, 100 * BATCH, 10);
+    hello(&b, 0);
+    data(&b, 0, 1);
+    struct weir_map *next = copy_map(&b);
+    next->shards[(b.shard + 1) % WEIR_SHARDS].epoch = 6;
+    use_map(&b, next);
+    assert_int_equal(b.out.count, 0);
+    assert_int_equal(seen(&b)->in_flight, 1);
+
+    sack(&b, 0, 0, 1);
+    next = copy_map(&b);
+    next->shards[b.shard].epoch = 6;
+    use_map(&b, next);
+    assert_int_equal(nacked(&b, WEIR_CODE_BUSY)->seq, 1);
+    assert_int_equal(seen(&b)->in_flight, 0);
+
+    data(&b, 0, 1); /* the aggregators are known as they were */
+    const struct route_action *forward = the(&b, ROUTE_FORWARD, WEIR_MSG_NONE);
+    struct weir_msg msg = {0};
+    route_core_store(b.core, forward, &msg);
+    assert_int_equal(msg.epoch, 6);
+    sack(&b, 0, 0, 1); /* what was said under 5 counts no more, and answers under 5 do not either */
+    sack(&b, 1, 0, 1);
+    assert_int_equal(seen(&b)->in_flight, 1);
+    struct weir_msg under = answer_of(&b, 0, WEIR_MSG_SACK, 1);
+    under.epoch = 6;
+    node_says(&b, owner(&b, 0), &under);
+    assert_int_equal(seen(&b)->in_flight, 1);
+    node_says(&b, owner(&b, 1), &under);
+    assert_int_equal(told(&b, WEIR_MSG_ACK)->seq, 1);
+    bench_stop(&b);
+}
+
+static void who_joins_a_shard_is_awaited_as_its_members_are(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_start(&b, 100 * BATCH, 10);
+    hello(&b, 0);
+    struct weir_map *next = copy_map(&b);
+    next->shards[b.shard].joining_count = 1;
+    next->shards[b.shard].joining[0] = (uint8_t)bystander(&b);
+    use_map(&b, next);
+    data(&b, 0, 1);
+    const struct route_action *forward = the(&b, ROUTE_FORWARD, WEIR_MSG_NONE);
+    assert_int_equal(forward->owner_count, 3);
+    assert_int_equal(forward->owners[2], bystander(&b));
+    sack(&b, 0, 0, 1);
+    sack(&b, 1, 0, 1);
+    assert_int_equal(seen(&b)->in_flight, 1);
+    struct weir_msg msg = answer_of(&b, 0, WEIR_MSG_SACK, 1);
+    node_says(&b, bystander(&b), &msg);
+    assert_int_equal(told(&b, WEIR_MSG_ACK)->seq, 1);
+    bench_stop(&b);
+}
+
+static void a_shard_with_fewer_members_than_told_takes_nothing(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_start(&b, 100 * BATCH, 10);
+    struct route_conf conf = {.budget_bytes = 100 * BATCH,
+                              .batch_bytes = BATCH,
+                              .max_bytes = MAX_BYTES,
+                              .sessions_most = 1,
+                              .copies_least = 2};
+    route_core_destroy(b.core);
+    assert_int_equal(route_core_create(&conf, &b.core), 0);
+    step(&b, &(struct route_event){.kind = ROUTE_EVENT_MAP, .map = b.map});
+    step(&b, &(struct route_event){.kind = ROUTE_EVENT_ALLOW, .allow = b.allow});
+    for (uint32_t i = 0; i < 3; i++)
+        node_pongs(&b, i);
+    hello(&b, 0);
+    struct weir_map *next = copy_map(&b);
+    next->shards[b.shard].member_count = 1;
+    use_map(&b, next);
+    data(&b, 0, 1);
+    nacked(&b, WEIR_CODE_BUSY);
+    assert_int_equal(seen(&b)->refused[ROUTE_REFUSED_few_copies], 1);
+    next = copy_map(&b);
+    next->shards[b.shard].member_count = 2;
+    use_map(&b, next);
+    data(&b, 0, 1);
+    assert_non_null(the(&b, ROUTE_FORWARD, WEIR_MSG_NONE));
+    bench_stop(&b);
+}
+
+static void other_aggregators_send_everything_in_flight_back(void **state)
 {
     (void)state;
     struct bench b;
@@ -780,14 +886,11 @@ static void another_map_sends_everything_in_flight_back(void **state)
     hello(&b, 0);
     data(&b, 0, 3);
     data(&b, 0, 4);
-    struct weir_map *next = weir_malloc(sizeof *next);
-    *next = *b.map;
-    next->epoch++;
-    step(&b, &(struct route_event){.kind = ROUTE_EVENT_MAP, .map = next});
+    struct weir_map *next = copy_map(&b);
+    snprintf(next->aggregators[2].name, sizeof next->aggregators[2].name, "agg-9");
+    use_map(&b, next);
     assert_int_equal(nacked(&b, WEIR_CODE_BUSY)->seq, 3);
     assert_int_equal(seen(&b)->in_flight, 0);
-    weir_free(b.map);
-    b.map = next;
     data(&b, 0, 3);
     nacked(&b, WEIR_CODE_BUSY); /* nobody was heard of under this map */
     for (uint32_t i = 0; i < 3; i++)
@@ -875,7 +978,10 @@ int main(void)
         cmocka_unit_test(the_same_process_over_a_new_connection_is_welcome_at_once),
         cmocka_unit_test(silent_agents_are_asked_and_then_forgotten),
         cmocka_unit_test(a_key_taken_off_the_list_ends_its_session_at_once),
-        cmocka_unit_test(another_map_sends_everything_in_flight_back),
+        cmocka_unit_test(a_shard_under_another_epoch_sends_back_what_is_in_flight_of_it_and_of_no_other),
+        cmocka_unit_test(who_joins_a_shard_is_awaited_as_its_members_are),
+        cmocka_unit_test(a_shard_with_fewer_members_than_told_takes_nothing),
+        cmocka_unit_test(other_aggregators_send_everything_in_flight_back),
         cmocka_unit_test(agents_beyond_the_limit_are_told_to_wait),
         cmocka_unit_test(running_out_of_memory_loses_actions_and_nothing_else),
     };
