@@ -97,6 +97,7 @@ enum agent_refusal agent_decode(struct agent_decoder *decoder, const struct agen
                                 int64_t received_ms)
 {
     enum agent_protocol protocol = agent_protocol_of(datagram);
+    __builtin_prefetch(datagram.data + datagram.size - (datagram.size > 0)); /* agent_repeats_take will want it */
     decoder->session =
         protocol == AGENT_PROTOCOL_sflow5 ? 0 : peer->session; /* a sub-agent is one, whatever its port */
     agent_count(decoder, AGENT_INPUT_datagrams_netflow5 + protocol, 1);

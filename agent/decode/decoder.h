@@ -8,6 +8,7 @@
 #include "agent/decode/decode.h"
 #include "agent/decode/link.h"
 #include "agent/decode/plan.h"
+#include "agent/decode/repeat.h"
 #include "agent/decode/sequence.h"
 
 enum { AGENT_TEMPLATE_BUCKETS = 16, AGENT_FLOWS = 64, AGENT_WITHDRAWN = 16, AGENT_EXPIRY_MS = 10000 };
@@ -63,6 +64,7 @@ struct agent_domain {
 
     struct agent_samples *samples; /* sFlow, once heard */
     struct agent_sequence sequence;
+    struct agent_repeats repeats;
     struct agent_numbering numbering; /* IPFIX */
     uint32_t uptime_ms;               /* in the last datagram */
     int64_t boot_ms;                  /* IPFIX: systemInitTimeMilliseconds from options; 0 unknown */
@@ -182,6 +184,10 @@ void agent_domain_forget(struct agent_decoder *decoder, struct agent_domain *dom
 
 /** Add to the domain's losses: those that travel, those that are shown, those that are counted. */
 void agent_domain_lose(struct agent_decoder *decoder, struct agent_domain *domain, const struct weir_loss *loss);
+
+/** A datagram of the domain came before as it is: tell of it, and decode it no more. Returns AGENT_REFUSAL_NONE. */
+enum agent_refusal agent_domain_repeat(struct agent_decoder *decoder, struct agent_domain *domain,
+                                       struct weir_view datagram);
 
 /** A datagram or set of the domain was refused, or a part of it. */
 void agent_domain_refuse(struct agent_decoder *decoder, struct agent_domain *domain, enum agent_refusal refusal,

@@ -164,6 +164,16 @@ void agent_domain_lose(struct agent_decoder *decoder, struct agent_domain *domai
     agent_gather_lose(domain->stream, loss);
 }
 
+enum agent_refusal agent_domain_repeat(struct agent_decoder *decoder, struct agent_domain *domain,
+                                       struct weir_view datagram)
+{
+    domain->datagrams--;
+    agent_count(decoder, AGENT_INPUT_sequence_repeated, 1);
+    struct weir_drop drop = weir_drop_of(WEIR_DROP_repeated, domain->heard_ms, datagram);
+    agent_gather_drop(decoder->gather, domain->stream, &drop);
+    return AGENT_REFUSAL_NONE;
+}
+
 void agent_domain_refuse(struct agent_decoder *decoder, struct agent_domain *domain, enum agent_refusal refusal,
                          struct weir_view bytes)
 {
@@ -292,6 +302,7 @@ enum agent_arrival agent_domain_order(struct agent_decoder *decoder, struct agen
     case AGENT_ARRIVAL_DUPLICATE: agent_count(decoder, AGENT_INPUT_sequence_duplicate, 1); break;
     case AGENT_ARRIVAL_RESTART: agent_count(decoder, AGENT_INPUT_sequence_restarts, 1); break;
     }
+    if (rebooted || arrival == AGENT_ARRIVAL_RESTART) domain->repeats.newest = said->first;
     if (lost > 0 || domain->numbering.withheld > 0) lose_units(decoder, domain, lost);
     return rebooted ? AGENT_ARRIVAL_RESTART : arrival;
 }
@@ -300,6 +311,7 @@ void agent_domain_restart(struct agent_decoder *decoder, struct agent_domain *do
 {
     lose_units(decoder, domain, agent_sequence_restart(&domain->sequence));
     domain->sequence.newest = 0;
+    domain->repeats = (struct agent_repeats){0};
 }
 
 void agent_domain_describe(struct agent_domain *domain)

@@ -45,6 +45,24 @@ static enum agent_refusal decode_sets(struct agent_decoder *decoder, struct agen
     return first;
 }
 
+/**
+ * Did the message come before as it is? TCP doubles nothing. Messages without data have the number of the next, so that
+ * two of them may be the same: a template that is changed and changed back. To decode them twice does no harm.
+ */
+static bool is_repeat(struct agent_domain *domain, uint32_t sequence, struct weir_view datagram, struct weir_cursor c)
+{
+    if (domain->session >= AGENT_SESSION_CONNECTION) return false;
+    if (!agent_repeats_take(&domain->repeats, sequence, datagram)) return false;
+    while (weir_cursor_left(&c) >= SET_HEADER_BYTES) {
+        uint16_t id = weir_cursor_u16(&c);
+        uint16_t bytes = weir_cursor_u16(&c);
+        if (id >= SET_LEAST_DATA) return true;
+        if (bytes < SET_HEADER_BYTES) break;
+        weir_cursor_skip(&c, (size_t)bytes - SET_HEADER_BYTES);
+    }
+    return false;
+}
+
 enum agent_refusal agent_ipfix_decode(struct agent_decoder *decoder, const struct weir_ip *exporter,
                                       struct weir_view datagram, int64_t received_ms)
 {
@@ -61,6 +79,7 @@ enum agent_refusal agent_ipfix_decode(struct agent_decoder *decoder, const struc
     struct agent_domain *domain =
         agent_domain_enter(decoder, exporter, AGENT_PROTOCOL_ipfix, domain_id, received_ms, &refusal);
     if (domain == NULL) return refusal;
+    if (is_repeat(domain, sequence, datagram, c)) return agent_domain_repeat(decoder, domain, datagram);
     domain->export_ms = export_ms;
 
     struct agent_gather_note note = {WEIR_PROTOCOL_IPFIX, received_ms, export_ms};

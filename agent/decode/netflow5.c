@@ -84,6 +84,7 @@ enum agent_refusal agent_netflow5_decode(struct agent_decoder *decoder, const st
         agent_domain_enter(decoder, exporter, v7 ? AGENT_PROTOCOL_netflow7 : AGENT_PROTOCOL_netflow5, v7 ? 0 : engine,
                            received_ms, &refusal);
     if (domain == NULL) return refusal;
+    if (agent_repeats_take(&domain->repeats, sequence, datagram)) return agent_domain_repeat(decoder, domain, datagram);
     domain->export_ms = clock.export_ms;
     struct agent_order order = {.first = sequence, .units = count, .clock = clock.export_ms, .now_ms = received_ms};
     agent_domain_order(decoder, domain, &order, &clock);

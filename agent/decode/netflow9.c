@@ -18,6 +18,7 @@ enum agent_refusal agent_netflow9_decode(struct agent_decoder *decoder, const st
     struct agent_domain *domain =
         agent_domain_enter(decoder, exporter, AGENT_PROTOCOL_netflow9, source_id, received_ms, &first);
     if (domain == NULL) return first;
+    if (agent_repeats_take(&domain->repeats, sequence, datagram)) return agent_domain_repeat(decoder, domain, datagram);
     domain->export_ms = clock.export_ms;
 
     struct agent_gather_note note = {WEIR_PROTOCOL_NETFLOW9, received_ms, clock.export_ms};

@@ -456,6 +456,7 @@ enum agent_refusal agent_sflow5_decode(struct agent_decoder *decoder, const stru
     struct agent_domain *domain = agent_domain_enter_as(decoder, exporter, by_sender ? exporter : &agent,
                                                         AGENT_PROTOCOL_sflow5, sub_agent, received_ms, &refusal);
     if (domain == NULL) return refusal;
+    if (agent_repeats_take(&domain->repeats, sequence, datagram)) return agent_domain_repeat(decoder, domain, datagram);
 
     struct agent_gather_note note = {WEIR_PROTOCOL_SFLOW5, received_ms, 0}; /* it has no wall clock */
     struct agent_order order = {.first = sequence, .units = 1, .clock = clock.uptime_ms, .now_ms = received_ms};

@@ -139,7 +139,8 @@ def test_datagrams_that_come_twice_are_no_loss(name, tmp_path):
     stream = Stream(name).datagrams
     total = counted(doubled(stream), tmp_path)
     assert total.get("sequence_lost", 0) == 0
-    assert total["sequence_duplicate"] == len(doubled(stream)) - len(stream)
+    assert total["sequence_repeated"] == len(doubled(stream)) - len(stream)
+    assert total["flows"] == counted(stream, tmp_path)["flows"]
 
 
 def test_a_reboot_is_no_loss(name, tmp_path):

@@ -60,7 +60,7 @@ static void data_that_waits_is_bounded_by_exporter_and_in_all(void **state)
     (void)state;
     enum { RECORD = 1000, EACH = 3000 };
     for (int i = 0; i < EACH; i++) {
-        message_ipfix(&m, 1700000000, 0, 7);
+        message_ipfix(&m, 1700000000, (uint32_t)i, 7);
         message_records(&m, 256, 1, RECORD);
         take(1, 1000 + i);
     }
@@ -70,7 +70,7 @@ static void data_that_waits_is_bounded_by_exporter_and_in_all(void **state)
 
     for (uint32_t exporter = 2; exporter < 12; exporter++) {
         for (int i = 0; i < EACH; i++) {
-            message_ipfix(&m, 1700000000, 0, 7);
+            message_ipfix(&m, 1700000000, (uint32_t)i, 7);
             message_records(&m, 256, 1, RECORD);
             take(exporter, 10000 + i);
         }

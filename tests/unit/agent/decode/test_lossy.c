@@ -97,6 +97,11 @@ static uint64_t lost(void)
     return INPUT_COUNT(&input, sequence_lost);
 }
 
+static uint64_t flows_decoded(void)
+{
+    return INPUT_COUNT(&input, flows_netflow5) + INPUT_COUNT(&input, flows_netflow9) + INPUT_COUNT(&input, flows_ipfix);
+}
+
 static void each_kind(void (*prove)(enum kind kind))
 {
     for (int kind = V5; kind < KINDS; kind++) {
@@ -153,13 +158,58 @@ static void prove_disorder(enum kind kind)
     }
     assert_int_equal(lost(), 0);
     assert_int_equal(INPUT_COUNT(&input, sequence_restarts), 0);
-    assert_in_range(INPUT_COUNT(&input, sequence_duplicate), (MESSAGES - 64) / 10 - 1, (MESSAGES - 64) / 10 + 1);
+    assert_in_range(INPUT_COUNT(&input, sequence_repeated), (MESSAGES - 64) / 10 - 1, (MESSAGES - 64) / 10 + 1);
+    assert_int_equal(INPUT_COUNT(&input, sequence_duplicate), 0);
+    assert_int_equal(flows_decoded(), flows_sent);
 }
 
-static void a_stream_out_of_order_and_in_part_twice_has_lost_nothing(void **state)
+static void a_stream_out_of_order_and_in_part_twice_is_all_there_once(void **state)
 {
     (void)state;
     each_kind(prove_disorder);
+}
+
+/** The same by two paths, the second SLOWER messages behind; each loses what the other does not, @both lose 20 messages. */
+static void send_by_two_paths(enum kind kind, bool both)
+{
+    enum { SLOWER = 40 };
+    struct stream s = begin(kind, 0);
+    s.is_even = true;
+    send_all(&s, 0, MESSAGES);
+    for (int i = 0; i < MESSAGES + SLOWER; i++) {
+        bool is_lost = both && i > 1200 && i <= 1400 && i % 10 == 5;
+        if (i < MESSAGES && i % 7 != 3 && !is_lost) deliver(i);
+        int late = i - SLOWER;
+        is_lost = both && late > 1200 && late <= 1400 && late % 10 == 5;
+        if (late >= 0 && late % 7 != 5 && !is_lost) deliver(late);
+    }
+}
+
+static void prove_two_paths(enum kind kind)
+{
+    send_by_two_paths(kind, false);
+    assert_int_equal(lost(), 0);
+    assert_int_equal(INPUT_COUNT(&input, sequence_restarts), 0);
+    assert_int_equal(flows_decoded(), flows_sent);
+}
+
+static void a_stream_by_two_paths_one_of_them_slower_is_all_there_once(void **state)
+{
+    (void)state;
+    each_kind(prove_two_paths);
+}
+
+static void prove_two_lossy_paths(enum kind kind)
+{
+    send_by_two_paths(kind, true);
+    assert_int_equal(lost(), 200);
+    assert_int_equal(flows_decoded(), flows_sent - 200);
+}
+
+static void what_two_paths_lost_both_is_lost_and_the_rest_is_there_once(void **state)
+{
+    (void)state;
+    each_kind(prove_two_lossy_paths);
 }
 
 static void prove_reboot(enum kind kind)
@@ -270,7 +320,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_whole_stream_with_options_has_lost_nothing),
-        TEST(a_stream_out_of_order_and_in_part_twice_has_lost_nothing),
+        TEST(a_stream_out_of_order_and_in_part_twice_is_all_there_once),
+        TEST(a_stream_by_two_paths_one_of_them_slower_is_all_there_once),
+        TEST(what_two_paths_lost_both_is_lost_and_the_rest_is_there_once),
         TEST(an_exporter_that_restarts_has_lost_nothing),
         TEST(numbers_that_wrap_have_lost_nothing),
         TEST(a_stream_whose_template_comes_late_has_lost_nothing),

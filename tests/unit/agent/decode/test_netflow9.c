@@ -205,7 +205,7 @@ static void templates_beyond_the_limits_push_out_the_least_used(void **state)
     input_take(&small, input_hex(&buf, HEADER("0002", "00000000", "00000007") TEMPLATE "0100 001f" RECORD), 1);
     for (int i = 0; i < 7; i++) { /* its own others go before the one in use */
         char hex[200];
-        snprintf(hex, sizeof hex, HEADER("0001", "00000001", "00000007") "0000 000c %04x 0001 0001 0008", 300 + i);
+        snprintf(hex, sizeof hex, HEADER("0001", "%08x", "00000007") "0000 000c %04x 0001 0001 0008", 1 + i, 300 + i);
         input_take(&small, input_hex(&buf, hex), 1);
     }
     for (int i = 0; i < 100; i++) {
@@ -214,8 +214,9 @@ static void templates_beyond_the_limits_push_out_the_least_used(void **state)
         snprintf(hex, sizeof hex, HEADER("0001", "00000001", "00000007") "0000 000c %04x 0001 0001 0008", 256 + i % 20);
         snprintf(exporter, sizeof exporter, "198.51.100.%d", i % 50);
         input_take_from(&small, exporter, input_hex(&buf, hex), 1);
-        if (i % 8 == 0)
-            input_take(&small, input_hex(&buf, HEADER("0001", "00000002", "00000007") "0100 001f" RECORD), 1);
+        if (i % 8 != 0) continue;
+        snprintf(hex, sizeof hex, HEADER("0001", "%08x", "00000007") "0100 001f" RECORD, 8 + i / 8);
+        input_take(&small, input_hex(&buf, hex), 1);
     }
     assert_int_equal(input_flush(&small), 14);
     assert_true(INPUT_COUNT(&small, templates_evicted) > 80);
@@ -253,8 +254,11 @@ static void sets_that_wait_stay_inside_the_memory_they_were_given(void **state)
     conf.most_parked_bytes = 1000;
     struct input small;
     input_init(&small, &conf);
-    for (int i = 0; i < 100; i++)
-        input_take(&small, input_hex(&buf, HEADER("0001", "00000001", "00000007") "0100 001f" RECORD), 1);
+    for (int i = 0; i < 100; i++) {
+        char hex[200];
+        snprintf(hex, sizeof hex, HEADER("0001", "%08x", "00000007") "0100 001f" RECORD, 1 + i);
+        input_take(&small, input_hex(&buf, hex), 1);
+    }
     uint64_t given_up = INPUT_COUNT(&small, sets_missing);
     assert_true(given_up > 80 && given_up < 100);
     input_take(&small, input_hex(&buf, HEADER("0001", "00000001", "00000007") TEMPLATE), 1);

@@ -43,7 +43,7 @@ static void send_template(const uint16_t *elements, uint16_t fields, int64_t now
 
 static void send_data(int64_t now_ms)
 {
-    message_ipfix(&m, 1700000000, 0, 7);
+    message_ipfix(&m, 1700000000, (uint32_t)now_ms, 7); /* each is another */
     message_records(&m, 256, 1, 8);
     assert_int_equal(input_take(&input, message_end(&m), now_ms), AGENT_REFUSAL_NONE);
 }
