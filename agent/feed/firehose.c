@@ -1,10 +1,9 @@
 #include "agent/feed/firehose.h"
 
 #include "agent/feed/gzip.h"
+#include "common/base/base64.h"
 
 #include <jansson.h>
-
-enum { NO_DIGIT = 64 };
 
 /** A delivery while it is unpacked. */
 struct unpacking {
@@ -14,37 +13,6 @@ struct unpacking {
     struct weir_buf data; /* of a record, and unpacked */
     struct weir_buf text;
 };
-
-/** RFC 4648, section 4. */
-static uint32_t digit_of(uint8_t c)
-{
-    if (c >= 'A' && c <= 'Z') return c - (uint32_t)'A';
-    if (c >= 'a' && c <= 'z') return c - (uint32_t)'a' + 26;
-    if (c >= '0' && c <= '9') return c - (uint32_t)'0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : NO_DIGIT;
-}
-
-static int base64_decode(const char *text, size_t size, struct weir_buf *out)
-{
-    if (size % 4 != 0) return WEIR_EFORMAT;
-    if (size == 0) return 0;
-    uint8_t *to = weir_buf_reserve(out, size / 4 * 3);
-    if (to == NULL) return WEIR_ENOMEM;
-    size_t padding = (size_t)(text[size - 1] == '=') + (size_t)(text[size - 1] == '=' && text[size - 2] == '=');
-    for (size_t i = 0; i < size; i += 4) {
-        uint32_t group = 0;
-        for (size_t j = i; j < i + 4; j++) {
-            uint32_t digit = j >= size - padding ? 0 : digit_of((uint8_t)text[j]);
-            if (digit == NO_DIGIT) return WEIR_EFORMAT;
-            group = group << 6 | digit;
-        }
-        *to++ = (uint8_t)(group >> 16);
-        *to++ = (uint8_t)(group >> 8);
-        *to++ = (uint8_t)group;
-    }
-    weir_buf_commit(out, size / 4 * 3 - padding);
-    return 0;
-}
 
 static int put(struct unpacking *un, struct weir_view text)
 {
@@ -116,7 +84,7 @@ static int unpack_record(struct unpacking *un, const json_t *record)
     if (!json_is_string(data)) return WEIR_EFORMAT;
     weir_buf_clear(&un->data);
     weir_buf_clear(&un->text);
-    int rc = base64_decode(json_string_value(data), json_string_length(data), &un->data);
+    int rc = weir_base64_decode(json_string_value(data), json_string_length(data), &un->data);
     if (rc < 0) return rc;
     if (!feed_is_gzip(weir_buf_view(&un->data))) return put_text(un, weir_buf_view(&un->data));
     rc = feed_gunzip(weir_buf_view(&un->data), un->most, &un->text);

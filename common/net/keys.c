@@ -180,16 +180,44 @@ int weir_keys_read(const char *path, struct weir_keys *ret, struct weir_why *why
     return rc;
 }
 
-int weir_keys_load(const char *path, struct weir_keys *ret, struct weir_why *why)
+/** Where a secret is: among the credentials of the service manager, or at @path. */
+static int find_secret(const char *path, char ret[PATH_BYTES], struct weir_why *why)
 {
     const char *folder = getenv("CREDENTIALS_DIRECTORY");
     const char *slash = strrchr(path, '/');
-    char credential[PATH_BYTES];
-    if (folder == NULL) return weir_keys_read(path, ret, why);
-    int rc = path_of(credential, folder, slash == NULL ? path : slash + 1, "", why);
+    if (folder != NULL) {
+        int rc = path_of(ret, folder, slash == NULL ? path : slash + 1, "", why);
+        if (rc < 0 || access(ret, F_OK) == 0) return rc;
+    }
+    if (snprintf(ret, PATH_BYTES, "%s", path) < PATH_BYTES) return 0;
+    return weir_why_set(why, WEIR_EPARAM, "the path %.200s is too long", path);
+}
+
+int weir_keys_load(const char *path, struct weir_keys *ret, struct weir_why *why)
+{
+    char found[PATH_BYTES];
+    int rc = find_secret(path, found, why);
+    return rc < 0 ? rc : weir_keys_read(found, ret, why);
+}
+
+int weir_secret_load(const char *path, char ret[WEIR_SECRET_BYTES], struct weir_why *why)
+{
+    char found[PATH_BYTES], text[KEY_FILE_BYTES];
+    int rc = find_secret(path, found, why);
     if (rc < 0) return rc;
-    bool is_there = access(credential, F_OK) == 0;
-    return weir_keys_read(is_there ? credential : path, ret, why);
+    int fd = open(found, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) return fail_errno(why, "open", found);
+    rc = check_mode(fd, found, why);
+    if (rc == 0) rc = read_small(fd, found, text, why);
+    close(fd);
+    if (rc == 0) {
+        size_t size = strcspn(text, "\n");
+        bool is_line = size > 0 && (text[size] == '\0' || text[size + 1] == '\0');
+        if (!is_line) rc = weir_why_set(why, WEIR_EFORMAT, "%s is not one line", found);
+        if (rc == 0) snprintf(ret, WEIR_SECRET_BYTES, "%.*s", (int)size, text);
+    }
+    explicit_bzero(text, sizeof text);
+    return rc;
 }
 
 int weir_keys_read_public(const char *path, char ret[WEIR_KEY_TEXT], struct weir_why *why)

@@ -44,6 +44,14 @@ int weir_keys_load(const char *path, struct weir_keys *ret, struct weir_why *why
 /** Read the public key of the .pub file at @path. WEIR_ENOTFOUND, WEIR_EDENIED, WEIR_EFORMAT, WEIR_EIO. */
 int weir_keys_read_public(const char *path, char ret[WEIR_KEY_TEXT], struct weir_why *why);
 
+enum { WEIR_SECRET_BYTES = 1024 }; /* room for a secret, with its NUL */
+
+/**
+ * Read a secret that is not a key, say a password: the first line of the file at @path, or of the credential of the same
+ * name as above. WEIR_ENOTFOUND, WEIR_EDENIED as above, WEIR_EFORMAT it is empty, or more than a line; WEIR_EIO.
+ */
+int weir_secret_load(const char *path, char ret[WEIR_SECRET_BYTES], struct weir_why *why);
+
 /** Overwrite the pair in memory. */
 void weir_keys_wipe(struct weir_keys *keys);
 

@@ -177,6 +177,27 @@ static void names_that_could_leave_the_folder_are_refused(void **state)
     assert_memory_equal(&keys, &zero, sizeof keys);
 }
 
+static void a_secret_is_one_line_of_a_file_that_others_cannot_read(void **state)
+{
+    (void)state;
+    struct place place;
+    struct weir_why why;
+    char secret[WEIR_SECRET_BYTES];
+    place_make(&place);
+    assert_int_equal(weir_secret_load(place.secret, secret, &why), WEIR_ENOTFOUND);
+    rewrite(place.secret, "correct horse\n");
+    assert_int_equal(weir_secret_load(place.secret, secret, &why), 0);
+    assert_string_equal(secret, "correct horse");
+    static const char *const bad[] = {"", "\n", "one\ntwo\n"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        rewrite(place.secret, bad[i]);
+        assert_int_equal(weir_secret_load(place.secret, secret, &why), WEIR_EFORMAT);
+    }
+    assert_int_equal(chmod(place.secret, 0644), 0);
+    assert_int_equal(weir_secret_load(place.secret, secret, &why), WEIR_EDENIED);
+    place_remove(&place);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +206,7 @@ int main(void)
         cmocka_unit_test(a_secret_that_is_open_to_others_is_refused),
         cmocka_unit_test(what_is_not_a_key_file_is_refused_with_a_reason),
         cmocka_unit_test(a_credential_of_the_service_manager_comes_before_the_file),
+        cmocka_unit_test(a_secret_is_one_line_of_a_file_that_others_cannot_read),
         cmocka_unit_test(names_that_could_leave_the_folder_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
