@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/daemon/cluster_file.h"
+#include "common/daemon/cluster_follow.h"
 #include "common/wire/batch.h"
 
 #include <errno.h>
@@ -37,6 +38,7 @@ struct aggregator {
     struct weir_metrics *metrics;
     char name[WEIR_NAME_BYTES]; /* stays when the configuration is replaced */
     int64_t started_ms;
+    struct weir_follow *follow;
     struct weir_map *map;
     struct weir_allow *allow;
     struct weir_keys keys;
@@ -274,21 +276,48 @@ static int use_map(struct aggregator *aggregator, struct weir_map *map, struct w
     return 0;
 }
 
+/** Take @map over if it is another one. It is taken from the caller whatever comes of it. */
+static int take_map(struct aggregator *aggregator, struct weir_map *map, struct weir_why *why)
+{
+    int rc = 0;
+    if (!weir_map_equal(map, aggregator->map)) {
+        rc = use_map(aggregator, map, why);
+        if (rc == 0) {
+            weir_log(WEIR_LOG_INFO, "map.used", "epoch=%u shards=%u", map->epoch, agg_held_count(aggregator->held));
+            return 0;
+        }
+    }
+    weir_map_free(map);
+    return rc;
+}
+
+static void map_changed(void *ctx, struct weir_map *map)
+{
+    struct weir_why why = {0};
+    if (take_map(ctx, map, &why) < 0) weir_log(WEIR_LOG_ERROR, "map.unusable", "reason=\"%s\"", why.text);
+}
+
+static int follow_map(struct aggregator *aggregator, const struct weir_daemon *daemon, struct weir_why *why)
+{
+    struct weir_follow_conf conf = {.loop = daemon->loop,
+                                    .metrics = daemon->common,
+                                    .file = aggregator->conf->cluster,
+                                    .cache = aggregator->conf->map_cache,
+                                    .self = aggregator->conf->name,
+                                    .changed = map_changed,
+                                    .ctx = aggregator};
+    int rc = weir_follow_create(&conf, &aggregator->follow, why);
+    return rc < 0 ? rc : weir_follow_read(aggregator->follow, &aggregator->map, why);
+}
+
 static void reread_map(void *ctx)
 {
     struct aggregator *aggregator = ctx;
     struct weir_map *map = NULL;
     struct weir_why why = {0};
     if (!atomic_exchange(&aggregator->map_is_older, false)) return;
-    int rc = weir_cluster_file_read(aggregator->conf->cluster, &map, &why);
-    if (rc == 0 && !weir_map_equal(map, aggregator->map)) {
-        rc = use_map(aggregator, map, &why);
-        if (rc == 0) {
-            weir_log(WEIR_LOG_INFO, "map.used", "epoch=%u shards=%u", map->epoch, agg_held_count(aggregator->held));
-            return;
-        }
-    }
-    weir_map_free(map);
+    int rc = weir_follow_read(aggregator->follow, &map, &why);
+    if (rc == 0) rc = take_map(aggregator, map, &why);
     if (rc < 0) weir_log(WEIR_LOG_ERROR, "map.unreadable", "reason=\"%s\"", why.text);
 }
 
@@ -411,6 +440,7 @@ static void aggregator_destroy(void *self)
 {
     struct aggregator *aggregator = self;
     if (aggregator == NULL) return;
+    weir_follow_destroy(aggregator->follow);
     agg_asker_destroy(aggregator->asker);
     agg_receiver_destroy(aggregator->receiver);
     weir_zap_stop(aggregator->zap);
@@ -444,7 +474,7 @@ static int aggregator_create(const struct weir_daemon *daemon, const void *conf_
     rc = weir_allow_file_read(conf->allow, &aggregator->allow, why);
     if (rc < 0) goto fail;
 
-    rc = weir_cluster_file_read(conf->cluster, &aggregator->map, why);
+    rc = follow_map(aggregator, daemon, why);
     if (rc < 0) goto fail;
 
     int index = rc = find_self(aggregator, aggregator->map, why);
@@ -491,7 +521,7 @@ static int aggregator_reload(void *self, const void *conf_of_program, struct wei
     struct weir_allow *allow = NULL;
     struct weir_map *map = NULL;
     int rc = weir_allow_file_read(conf->allow, &allow, why);
-    if (rc == 0) rc = weir_cluster_file_read(conf->cluster, &map, why);
+    if (rc == 0) rc = weir_follow_read(aggregator->follow, &map, why);
     if (rc == 0) rc = use_map(aggregator, map, why);
     if (rc < 0) {
         weir_allow_destroy(allow);

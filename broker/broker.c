@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/daemon/cluster_file.h"
+#include "common/daemon/cluster_follow.h"
 #include "common/net/zap.h"
 #include "common/wire/batch.h"
 #include "common/wire/message.h"
@@ -44,6 +45,7 @@ struct broker {
     struct weir_loop *loop;
     struct weir_metrics *metrics;
     struct weir_keys keys;
+    struct weir_follow *follow;
     struct weir_map *map;
     struct weir_allow *allow;
     struct weir_net *net;
@@ -348,12 +350,10 @@ static int check_own_key(const struct broker *broker, const struct weir_map *map
                         broker->conf->cluster, broker->conf->name, broker->conf->key);
 }
 
-static int reread_map(struct broker *broker, struct weir_why *why)
+/** Take @map over if it is another one. It is taken from the caller whatever comes of it. */
+static int take_map(struct broker *broker, struct weir_map *map, struct weir_why *why)
 {
-    struct weir_map *map = NULL;
-    int rc = weir_cluster_file_read(broker->conf->cluster, &map, why);
-    if (rc < 0) return rc;
-    rc = check_own_key(broker, map, why);
+    int rc = check_own_key(broker, map, why);
     bool is_new = broker->map == NULL || !weir_map_equal(map, broker->map);
     if (rc == 0 && is_new) {
         rc = use_map(broker, map, why);
@@ -361,6 +361,34 @@ static int reread_map(struct broker *broker, struct weir_why *why)
     }
     weir_map_free(map);
     return rc;
+}
+
+static int reread_map(struct broker *broker, struct weir_why *why)
+{
+    struct weir_map *map = NULL;
+    int rc = weir_follow_read(broker->follow, &map, why);
+    return rc < 0 ? rc : take_map(broker, map, why);
+}
+
+static void map_changed(void *ctx, struct weir_map *map)
+{
+    struct weir_why why = {""};
+    char quoted[600];
+    if (take_map(ctx, map, &why) < 0)
+        weir_log(WEIR_LOG_ERROR, "map.unusable", "reason=%s", weir_log_quote(why.text, quoted, sizeof quoted));
+}
+
+static int follow_map(struct broker *broker, const struct weir_daemon *daemon, struct weir_why *why)
+{
+    struct weir_follow_conf conf = {.loop = daemon->loop,
+                                    .metrics = daemon->common,
+                                    .file = broker->conf->cluster,
+                                    .cache = broker->conf->map_cache,
+                                    .self = broker->conf->name,
+                                    .changed = map_changed,
+                                    .ctx = broker};
+    int rc = weir_follow_create(&conf, &broker->follow, why);
+    return rc < 0 ? rc : reread_map(broker, why);
 }
 
 static void use_allow(struct broker *broker, struct weir_allow *allow)
@@ -434,6 +462,7 @@ static void broker_destroy(void *self)
 {
     struct broker *broker = self;
     if (broker == NULL) return;
+    weir_follow_destroy(broker->follow);
     unlink_all(broker->links);
     if (broker->server != NULL) weir_loop_remove_fd(broker->loop, broker->server_fd);
     weir_frames_clear(&broker->frames);
@@ -486,7 +515,7 @@ static int broker_create(const struct weir_daemon *daemon, const void *conf_of_p
     if (rc < 0) goto fail;
 
     step(broker, &(struct route_event){.kind = ROUTE_EVENT_ALLOW, .allow = broker->allow});
-    rc = reread_map(broker, why);
+    rc = follow_map(broker, daemon, why);
     if (rc < 0) goto fail;
 
     rc = join_loop(broker);

@@ -1,8 +1,13 @@
 #include "common/daemon/cluster_file.h"
 
 #include "common/base/mem.h"
+#include "common/cluster/mapstore_static.h"
+#include "common/etcd/etcd.h"
+#include "common/net/keys.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 struct weir_broker_conf {
 #define WEIR_OPTIONS "common/daemon/cluster_broker_options.def"
@@ -97,27 +102,75 @@ static int fill_map(const struct weir_cluster_conf *conf, struct weir_map *map, 
     return 0;
 }
 
-int weir_cluster_file_read(const char *file, struct weir_map **ret, struct weir_why *why)
+static int map_of(const struct weir_cluster_conf *conf, const char *file, struct weir_map **ret, struct weir_why *why)
 {
-    struct weir_cluster_conf conf = {0};
-    int rc = weir_conf_load(file, &weir_cluster_conf_schema, &conf, why);
-    if (rc < 0) return rc;
-
+    int rc = 0;
     struct weir_map *map = weir_malloc(sizeof *map);
     if (map == NULL) {
         rc = weir_why_set(why, WEIR_ENOMEM, "out of memory");
     } else {
         weir_map_init(map);
-        rc = fill_map(&conf, map, why);
+        rc = fill_map(conf, map, why);
         if (rc < 0) weir_why_prefix(why, rc, "%s", file);
     }
-    weir_conf_free(&weir_cluster_conf_schema, &conf);
     if (rc < 0) {
         weir_map_free(map);
         return rc;
     }
     *ret = map;
     return 0;
+}
+
+int weir_cluster_file_read(const char *file, struct weir_map **ret, struct weir_why *why)
+{
+    enum weir_map_kind kind;
+    return weir_cluster_file_read_kind(file, ret, &kind, why);
+}
+
+int weir_cluster_file_read_kind(const char *file, struct weir_map **ret, enum weir_map_kind *ret_kind,
+                                struct weir_why *why)
+{
+    struct weir_cluster_conf conf = {0};
+    int rc = weir_conf_load(file, &weir_cluster_conf_schema, &conf, why);
+    if (rc < 0) return rc;
+    rc = map_of(&conf, file, ret, why);
+    *ret_kind = (enum weir_map_kind)conf.map;
+    weir_conf_free(&weir_cluster_conf_schema, &conf);
+    return rc;
+}
+
+static int open_etcd(const struct weir_cluster_conf *conf, struct weir_mapstore **ret, struct weir_why *why)
+{
+    char password[WEIR_SECRET_BYTES] = "";
+    struct etcd_conf etcd = {.endpoints = (const char *const *)conf->etcd,
+                             .endpoint_count = conf->etcd_count,
+                             .prefix = conf->etcd_prefix,
+                             .user = conf->etcd_user,
+                             .password = password,
+                             .ca = conf->etcd_ca,
+                             .timeout_ms = conf->etcd_timeout_ms};
+    int rc = conf->etcd_user[0] == '\0' ? 0 : weir_secret_load(conf->etcd_password, password, why);
+    if (rc == 0) rc = etcd_mapstore_create(&etcd, ret, why);
+    explicit_bzero(password, sizeof password);
+    return rc;
+}
+
+int weir_cluster_store_open(const char *file, struct weir_mapstore **ret, struct weir_why *why)
+{
+    struct weir_cluster_conf conf = {0};
+    struct weir_map *map = NULL;
+    int rc = weir_conf_load(file, &weir_cluster_conf_schema, &conf, why);
+    if (rc < 0) return rc;
+    rc = map_of(&conf, file, &map, why);
+    if (rc == 0 && conf.map == WEIR_MAP_ETCD) {
+        rc = open_etcd(&conf, ret, why);
+        if (rc < 0) weir_why_prefix(why, rc, "%s", file);
+    } else if (rc == 0 && weir_mapstore_static_create(map, ret) < 0) {
+        rc = weir_why_set(why, WEIR_ENOMEM, "out of memory");
+    }
+    weir_map_free(map);
+    weir_conf_free(&weir_cluster_conf_schema, &conf);
+    return rc;
 }
 
 void weir_map_free(struct weir_map *map)

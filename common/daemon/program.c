@@ -264,7 +264,7 @@ static int start(struct running *run, struct weir_why *why)
     rc = weir_metrics_init(&run->metrics, program->metric_rows, program->metric_count);
     if (rc == 0) rc = weir_metrics_init(&run->common, weir_daemon_counter_rows, WEIR_DAEMON_COUNTERS);
     if (rc < 0) return weir_why_set(why, rc, "out of memory");
-    run->daemon = (struct weir_daemon){.loop = run->loop, .metrics = &run->metrics};
+    run->daemon = (struct weir_daemon){.loop = run->loop, .metrics = &run->metrics, .common = &run->common};
     rc = start_status(run, why);
     if (rc < 0) return rc;
 

@@ -18,6 +18,7 @@
 struct weir_daemon {
     struct weir_loop *loop;
     struct weir_metrics *metrics; /* values of the program's rows */
+    struct weir_metrics *common;  /* values of weir_daemon_counter_rows */
 };
 
 /** An option of the command line that does one thing and leaves: --<name> VALUE. */
