@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { BLOCK_BYTES = 4 << 20, BLOCK_SEGMENTS = BLOCK_BYTES / AGG_SEGMENT_BYTES };
+enum { BLOCK_BYTES = 1 << 20, BLOCK_SEGMENTS = BLOCK_BYTES / AGG_SEGMENT_BYTES };
 
 static int add_block(struct agg_pool *pool)
 {

@@ -117,16 +117,14 @@ static inline uint8_t *put_numbers(uint8_t *at, const void *values, size_t value
     return at + weir_bits_bytes(count, width - HALF);
 }
 
-/** What is above @width bits and where, without a branch for each number. */
+/** The rows of numbers that have bits above @width, found without a branch for each. */
 static inline uint32_t find_exceptions(const void *values, size_t value_width, uint32_t count, uint64_t least,
-                                       uint32_t width, uint16_t *row, uint64_t *upper)
+                                       uint32_t width, uint16_t *row)
 {
     uint32_t found = 0;
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t more = above(value_at(values, value_width, i) - least, width);
         row[found] = (uint16_t)i;
-        upper[found] = more;
-        found += more != 0;
+        found += above(value_at(values, value_width, i) - least, width) != 0;
     }
     return found;
 }
@@ -153,14 +151,31 @@ static inline __attribute__((always_inline)) uint8_t *pack(uint8_t *at, const vo
     if (upper_bits == 0) return at;
 
     uint16_t row[AGG_PACKED_ROWS];
-    uint64_t upper[AGG_PACKED_ROWS];
-    uint32_t exceptions = find_exceptions(values, value_width, count, least, width, row, upper);
+    uint32_t exceptions = find_exceptions(values, value_width, count, least, width, row);
     weir_store_u16le(header + 3, (uint16_t)exceptions);
     memcpy(at, row, exceptions * sizeof *row);
     at += exceptions * sizeof *row;
     for (uint32_t i = 0; i < exceptions; i++)
-        at = store_number(at, upper[i], header[2]);
+        at = store_number(at, above(value_at(values, value_width, row[i]) - least, width), header[2]);
     return at;
+}
+
+/** Numbers of eight bytes as numbers of four, if they are small enough: packing those is half the work. */
+static bool narrow(const uint64_t *values, uint32_t count, uint32_t *ret)
+{
+    uint64_t any = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        any |= values[i];
+        ret[i] = (uint32_t)values[i];
+    }
+    return any <= UINT32_MAX;
+}
+
+static uint8_t *pack_eights(uint8_t *at, const uint64_t *values, uint32_t count)
+{
+    uint32_t narrowed[AGG_PACKED_ROWS];
+    return narrow(values, count, narrowed) ? pack(at, narrowed, sizeof *narrowed, count)
+                                           : pack(at, values, sizeof *values, count);
 }
 
 uint8_t *agg_pack(uint8_t *at, const void *values, size_t width, uint32_t count)
@@ -170,7 +185,7 @@ uint8_t *agg_pack(uint8_t *at, const void *values, size_t width, uint32_t count)
     case 1: return pack(at, values, 1, count);
     case 2: return pack(at, values, 2, count);
     case 4: return pack(at, values, 4, count);
-    default: return pack(at, values, 8, count);
+    default: return pack_eights(at, values, count);
     }
 }
 
