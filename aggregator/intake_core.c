@@ -317,7 +317,8 @@ static void take_batch(struct agg_intake *intake, const struct agg_event *event,
     bool overlaps = msg->seq <= state->tip.seq; /* the agent dropped what we committed before it heard of that */
     struct weir_cum cum = cum_after(&state->tip.cum, &header->totals);
     struct weir_cum lost = cum_lost(&state->tip.cum, &msg->cum);
-    if (!overlaps && !cum_equal(&cum, &msg->cum)) {
+    bool as_it_comes = MUTANT(joined_without_marks) && intake->held[lane->shard].role == AGG_ROLE_JOURNALING;
+    if (!overlaps && !cum_equal(&cum, &msg->cum) && !as_it_comes) {
         alarm_of(out, AGG_ALARM_CUM, lane, &state->tip, msg->seq);
         out->action[out->count - 1].expected_cum = cum;
         out->action[out->count - 1].got_cum = msg->cum;
@@ -398,12 +399,14 @@ static void on_store(struct agg_intake *intake, const struct agg_event *event, s
     }
 
     bool lost_history = state->tip.seq + 1 < msg->first_avail && msg->first_avail <= msg->seq;
-    if (lost_history && held->repairs) {
+    bool taken_as_it_comes = MUTANT(joined_without_marks) && held->role == AGG_ROLE_JOURNALING;
+    if (taken_as_it_comes) lost_history = false;
+    if (lost_history && held->repairs && !MUTANT(no_regress_check)) {
         refuse(intake, event, AGG_FATE_joining, 0, out);
         add_action(out, AGG_ACTION_REGRESSED, &lane);
         return;
     }
-    if (msg->seq > state->tip.seq + 1 && !lost_history && !MUTANT(gap_accepted)) {
+    if (msg->seq > state->tip.seq + 1 && !lost_history && !MUTANT(gap_accepted) && !taken_as_it_comes) {
         refuse(intake, event, AGG_FATE_gap, state->tip.seq + 1, out);
         return;
     }

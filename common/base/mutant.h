@@ -25,6 +25,8 @@
     X(loss_not_counted, "aggregator", "what a LOSS record says is lost is not written")                          \
     X(loss_overlap_ignored, "aggregator", "a LOSS record that begins at the mark and goes on is a repetition")   \
     X(first_owner_suffices, "broker", "a batch is acknowledged when one owner has it")                           \
+    X(joining_not_awaited, "broker", "a batch is acknowledged though who is joining does not have it")           \
+    X(epochs_add_up, "broker", "acknowledgements of different epochs are added up")                              \
     X(loss_acked_by_its_first, "broker", "the first number of a LOSS record stands for all of it")               \
     X(budget_ignored, "broker", "batches are taken in without end")                                              \
     X(resend_forgotten, "agent", "what brings no answer is not sent again")                                      \
@@ -35,8 +37,13 @@
     X(renewed_unsettled, "agent", "a new incarnation begins while batches of the old one are in flight")         \
     X(sent_before_sync, "agent", "a batch is sent before the spool is synced")                                   \
     X(released_when_sent, "agent", "a batch leaves the spool when it is sent")                                   \
-    X(moved_without_stop, "operator", "a shard is copied to its new owner while the old one goes on")            \
-    X(moved_without_copy, "operator", "a shard gets a new owner that has nothing of it")
+    X(joined_without_marks, "aggregator", "who joins keeps what comes before it knows a member's marks")         \
+    X(given_before_epoch, "aggregator", "a member gives marks and past away before it knows the joiner's epoch") \
+    X(replaced_directly, "aggregator", "an aggregator takes another one's place without joining")                \
+    X(left_unconfirmed, "aggregator", "a member leaves though no other one said that it lacks nothing")          \
+    X(no_regress_check, "aggregator", "a member that lost acknowledged data goes on")                            \
+    X(no_verify, "aggregator", "a member goes on after a crash as if it lacked nothing")                         \
+    X(no_touch, "aggregator", "what a member said before a crash counts after it")
 
 enum weir_mutant {
     WEIR_MUTANT_NONE,

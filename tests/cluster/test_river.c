@@ -47,6 +47,10 @@ static void every_accepted_batch_is_stored_exactly_once_whatever_crashes_or_gets
         sum.pauses += report.pauses;
         sum.cuts += report.cuts;
         sum.moves += report.moves;
+        sum.swaps += report.swaps;
+        sum.joins += report.joins;
+        sum.wipes += report.wipes;
+        sum.tails += report.tails;
         sum.commits += report.commits;
         sum.repeats += report.repeats;
         sum.resent += report.resent;
@@ -54,14 +58,17 @@ static void every_accepted_batch_is_stored_exactly_once_whatever_crashes_or_gets
     }
     print_message("%" PRIu64 " seeds: %" PRIu64 " batches accepted and %" PRIu64 " dropped, %" PRIu64
                   " crashes, %" PRIu64 " spools set back, %" PRIu64 " pauses, %" PRIu64 " cuts, %" PRIu64
-                  " moves of a shard, %" PRIu64 " messages, %" PRIu64 " lost, %" PRIu64 " repeated, %" PRIu64
-                  " commits, %" PRIu64 " batches known already; longest %" PRId64 " s\n",
+                  " moves of a shard, %" PRIu64 " changes of the map, %" PRIu64 " joins, %" PRIu64
+                  " disks lost, %" PRIu64 " acknowledged writes lost, %" PRIu64 " messages, %" PRIu64 " lost, %" PRIu64
+                  " repeated, %" PRIu64 " commits, %" PRIu64 " batches known already; longest %" PRId64 " s\n",
                   count, sum.accepted, sum.dropped, sum.crashes, sum.set_back, sum.pauses, sum.cuts, sum.moves,
-                  sum.parcels, sum.parcels_lost, sum.parcels_repeated, sum.commits, sum.repeats, sum.lasted_ms / 1000);
+                  sum.swaps, sum.joins, sum.wipes, sum.tails, sum.parcels, sum.parcels_lost, sum.parcels_repeated,
+                  sum.commits, sum.repeats, sum.lasted_ms / 1000);
     if (count < SEEDS) return;
     assert_true(sum.accepted > count * 20);
     assert_true(sum.dropped > count && sum.crashes > count && sum.repeats > count);
     assert_true(sum.set_back > count / 20 && sum.pauses > count / 2 && sum.cuts > count / 2 && sum.moves > count / 2);
+    assert_true(sum.joins > count && sum.wipes > count / 20 && sum.tails > count / 4);
 }
 
 static void each_seed_runs_the_same_way_twice_and_no_other_as_it(void **state)

@@ -98,13 +98,10 @@ static void step(struct river *river, uint32_t index, const struct route_event *
     if (reread && river_below(river, 2) == 0) river_broker_reload(river, index); /* or it has not come yet */
 }
 
-/** Sockets are made anew for a map. */
 static void use_map(struct river *river, uint32_t index)
 {
-    struct river_broker *broker = &river->brokers[index];
-    for (uint32_t node = 0; node < RIVER_NODES; node++)
-        broker->links[node]++;
-    step(river, index, &(struct route_event){.kind = ROUTE_EVENT_MAP, .map = broker->map}, NULL);
+    const struct river_broker *broker = &river->brokers[index];
+    step(river, index, &(struct route_event){.kind = ROUTE_EVENT_MAP, .map = &broker->maps[broker->map]}, NULL);
 }
 
 void river_broker_start(struct river *river, uint32_t index)
@@ -115,6 +112,8 @@ void river_broker_start(struct river *river, uint32_t index)
                               .max_bytes = 10 * RIVER_BATCH_BYTES,
                               .sessions_most = RIVER_AGENTS};
     broker->processes++;
+    for (uint32_t node = 0; node < RIVER_NODES; node++)
+        broker->links[node]++;
     if (route_core_create(&conf, &broker->core) < 0) {
         river_complain(river, "no memory");
         return;
@@ -126,8 +125,10 @@ void river_broker_start(struct river *river, uint32_t index)
 void river_broker_reload(struct river *river, uint32_t index)
 {
     struct river_broker *broker = &river->brokers[index];
-    if (broker->map == river->map) return;
-    broker->map = river->map;
+    const struct weir_map *old = &broker->maps[broker->map];
+    if (memcmp(old->shards, river->map->shards, sizeof old->shards) == 0) return;
+    broker->map = 1 - broker->map;
+    memcpy(broker->maps[broker->map].shards, river->map->shards, sizeof old->shards);
     if (broker->core != NULL) use_map(river, index);
 }
 

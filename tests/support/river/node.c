@@ -6,14 +6,29 @@
 
 enum { QUESTIONS_MOST = 4 }; /* of a core about one message: load, open, and then the answer */
 
-struct river_mark *river_node_mark(struct river_node *node, const struct agg_lane *lane)
+static struct river_mark *find_mark(struct river_mark *marks, uint32_t count, const struct agg_lane *lane)
 {
-    for (uint32_t i = 0; i < node->mark_count; i++) {
-        const struct agg_lane *of = &node->marks[i].lane;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct agg_lane *of = &marks[i].lane;
         if (of->inc == lane->inc && of->shard == lane->shard && memcmp(of->agent, lane->agent, 16) == 0)
-            return &node->marks[i];
+            return &marks[i];
     }
     return NULL;
+}
+
+struct river_mark *river_node_mark(struct river_node *node, const struct agg_lane *lane)
+{
+    return find_mark(node->marks, node->mark_count, lane);
+}
+
+struct river_mark *river_mark_of(struct river_mark *marks, uint32_t *count, const struct agg_lane *lane)
+{
+    struct river_mark *mark = find_mark(marks, *count, lane);
+    if (mark != NULL) return mark;
+    assert(*count < RIVER_MARKS_MOST);
+    mark = &marks[(*count)++];
+    *mark = (struct river_mark){.lane = *lane};
+    return mark;
 }
 
 static void reply(struct river *river, uint32_t index, const struct agg_action *action)
@@ -35,7 +50,8 @@ static void write(struct river *river, struct river_node *node, const struct agg
 {
     bool is_data = action->kind == AGG_ACTION_WRITE && parcel->header.kind == WEIR_RECORD_DATA;
     struct river_write *write = &node->writes[node->write_count++];
-    *write = (struct river_write){.lane = action->lane, .mark = action->mark, .first_seq = action->first_seq};
+    *write = (struct river_write){
+        .lane = action->lane, .mark = action->mark, .first_seq = action->first_seq, .journal = action->journal};
     if (!is_data) {
         write->lost = action->lost;
         return;
@@ -51,6 +67,7 @@ static void write(struct river *river, struct river_node *node, const struct agg
 /** What the core asks for before it can judge the message. */
 struct question {
     bool load; /* the mark of @lane */
+    bool journal;
     bool open; /* the bytes */
     struct agg_lane lane;
 };
@@ -78,10 +95,11 @@ static struct question carry_out(struct river *river, uint32_t index, const stru
         case AGG_ACTION_LOAD:
             question.load = true;
             question.lane = action->lane;
+            question.journal = action->journal;
             break;
         case AGG_ACTION_OPEN: question.open = true; break;
-        case AGG_ACTION_READ_MAP:
-        case AGG_ACTION_REGRESSED: break;
+        case AGG_ACTION_READ_MAP: node->older[action->lane.shard] = true; break;
+        case AGG_ACTION_REGRESSED: node->regressed[action->lane.shard] = true; break;
         case AGG_ACTION_ALARM:
             if (action->alarm != AGG_ALARM_FORKED || river->report->set_back == 0)
                 river_complain(river, "aggregator %u raises the alarm %d", index, action->alarm);
@@ -92,11 +110,13 @@ static struct question carry_out(struct river *river, uint32_t index, const stru
     return question;
 }
 
-static void load_mark(struct river *river, uint32_t index, const struct agg_lane *lane)
+static void load_mark(struct river *river, uint32_t index, const struct question *question)
 {
     struct river_node *node = &river->nodes[index];
-    const struct river_mark *mark = river_node_mark(node, lane);
-    struct agg_event event = {.kind = AGG_EVENT_MARK, .lane = *lane};
+    const struct river_mark *mark = question->journal
+                                        ? find_mark(node->journal_marks, node->journal_mark_count, &question->lane)
+                                        : river_node_mark(node, &question->lane);
+    struct agg_event event = {.kind = AGG_EVENT_MARK, .lane = question->lane};
     if (mark != NULL) event.mark = mark->mark;
     agg_intake_step(node->core, &event, &river->agg_actions);
     carry_out(river, index, NULL);
@@ -106,6 +126,10 @@ void river_node_receive(struct river *river, const struct river_parcel *parcel)
 {
     uint32_t index = parcel->index;
     struct river_node *node = &river->nodes[index];
+    if (parcel->from_node) {
+        river_replica_receive(river, parcel);
+        return;
+    }
     if (node->core == NULL || river->brokers[parcel->from].links[index] != parcel->link) return;
     struct agg_event event = {.kind = AGG_EVENT_MESSAGE,
                               .peer = parcel->link * RIVER_BROKERS + parcel->from,
@@ -113,7 +137,7 @@ void river_node_receive(struct river *river, const struct river_parcel *parcel)
                               .header = &parcel->header};
     struct question question = {.open = true};
     for (int i = 0; i < QUESTIONS_MOST && (question.open || question.load); i++) {
-        if (question.load) load_mark(river, index, &question.lane);
+        if (question.load) load_mark(river, index, &question);
         if (i > 0 && question.open) {
             event.opened = true;
             event.crc = parcel->msg.crc ^ (parcel->damaged ? 1 : 0);
@@ -122,17 +146,36 @@ void river_node_receive(struct river *river, const struct river_parcel *parcel)
         question = carry_out(river, index, parcel);
     }
     assert(!question.open && !question.load);
+    uint32_t shard = parcel->msg.shard;
+    bool is_store = parcel->msg.kind == WEIR_MSG_STORE;
+    if (is_store && node->older[shard] && river_below(river, 2) == 0) river_replica_read(river, index, shard);
+    if (is_store) node->older[shard] = false;
+    if (node->core != NULL) river_replica_regressed(river, index);
 }
 
-/** One write becomes durable: batch, sums and mark together. */
-static void apply(struct river *river, struct river_node *node, const struct river_write *write, bool with_mark)
+/** Remember it as the youngest of those that a bad disk may lose. */
+static void remember(struct river_node *node, const struct river_write *write, const struct river_mark *before)
 {
-    struct river_mark *mark = river_node_mark(node, &write->lane);
-    if (mark == NULL) {
-        assert(node->mark_count < sizeof node->marks / sizeof *node->marks);
-        mark = &node->marks[node->mark_count++];
-        *mark = (struct river_mark){.lane = write->lane};
+    if (node->tail_count == RIVER_TAIL_MOST)
+        memmove(node->tail, node->tail + 1, --node->tail_count * sizeof *node->tail);
+    node->tail[node->tail_count++] = (struct river_done){.write = *write, .before = *before};
+}
+
+static void append_journal(struct river_node *node, const struct river_write *write)
+{
+    assert(node->journal_count < RIVER_JOURNAL_MOST);
+    node->journal[node->journal_count++] = *write;
+    river_mark_of(node->journal_marks, &node->journal_mark_count, &write->lane)->mark = write->mark;
+}
+
+void river_node_apply(struct river *river, struct river_node *node, const struct river_write *write, bool with_mark)
+{
+    if (write->journal) {
+        append_journal(node, write);
+        return;
     }
+    struct river_mark *mark = river_mark_of(node->marks, &node->mark_count, &write->lane);
+    remember(node, write, mark);
     if (write->first_seq != mark->mark.seq + 1)
         river_complain(river, "%" PRIu64 " of a lane is stored after %" PRIu64, write->first_seq, mark->mark.seq);
     river_sum(&mark->stored, &write->sums);
@@ -150,36 +193,17 @@ void river_node_commit(struct river *river, uint32_t index)
     if (agg_intake_waiting(node->core) == 0 && node->write_count == 0) return;
     if (MUTANT(mark_not_atomic) && river_mishap(river, 20)) { /* a crash between the two */
         for (uint32_t i = 0; i < node->write_count; i++)
-            apply(river, node, &node->writes[i], false);
+            river_node_apply(river, node, &node->writes[i], false);
         river_node_crash(river, index);
         return;
     }
     for (uint32_t i = 0; i < node->write_count && !fails; i++)
-        apply(river, node, &node->writes[i], true);
+        river_node_apply(river, node, &node->writes[i], true);
     node->write_count = 0;
     river->report->commits++;
     agg_intake_step(node->core, &(struct agg_event){.kind = fails ? AGG_EVENT_FAILED : AGG_EVENT_COMMITTED},
                     &river->agg_actions);
     carry_out(river, index, NULL);
-}
-
-static struct agg_held held_of(const struct river *river, uint32_t index, uint32_t shard)
-{
-    const struct weir_map *map = river->nodes[index].map;
-    return (struct agg_held){.epoch = map->shards[shard].epoch,
-                             .role = weir_map_owns(map, index, shard) ? AGG_ROLE_MEMBER : AGG_ROLE_NONE};
-}
-
-void river_node_reload(struct river *river, uint32_t index)
-{
-    struct river_node *node = &river->nodes[index];
-    if (node->map == river->map) return;
-    if (node->core != NULL) river_node_commit(river, index);
-    node->map = river->map;
-    for (uint32_t shard = 0; node->core != NULL && shard < WEIR_SHARDS; shard++) {
-        struct agg_event event = {.kind = AGG_EVENT_HELD, .shard = shard, .held = held_of(river, index, shard)};
-        agg_intake_step(node->core, &event, &river->agg_actions);
-    }
 }
 
 void river_node_press(struct river *river, uint32_t index, bool busy)
@@ -193,8 +217,9 @@ void river_node_start(struct river *river, uint32_t index)
 {
     struct river_node *node = &river->nodes[index];
     struct agg_held held[WEIR_SHARDS];
+    river_replica_start(river, index);
     for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++)
-        held[shard] = held_of(river, index, shard);
+        held[shard] = agg_replica_held(node->replica, shard);
     struct agg_intake_conf conf = {.held = held, .lanes_most = AGG_INTAKE_LANES_LEAST, .busy_retry_ms = 200};
     if (agg_intake_create(&conf, &node->core) < 0) river_complain(river, "no memory");
 }
@@ -204,7 +229,12 @@ void river_node_crash(struct river *river, uint32_t index)
     struct river_node *node = &river->nodes[index];
     river->report->repeats += agg_intake_fates(node->core)[AGG_FATE_duplicate];
     agg_intake_destroy(node->core);
+    agg_replica_destroy(node->replica);
     node->core = NULL;
+    node->replica = NULL;
     node->write_count = 0;
     node->asleep_until_ms = 0;
+    memset(node->regressed, 0, sizeof node->regressed);
+    memset(node->older, 0, sizeof node->older);
+    river_replica_spoil(river, index);
 }

@@ -3,14 +3,14 @@
 #define WEIR_TESTS_SUPPORT_RIVER_PARTS_H
 
 #include "agent/ship_core.h"
-#include "aggregator/intake_core.h"
+#include "aggregator/replica_core.h"
 #include "broker/route_core.h"
 #include "tests/support/river/river.h"
 
 enum {
     RIVER_AGENTS = 2,
     RIVER_BROKERS = 2,
-    RIVER_NODES = 3,
+    RIVER_NODES = 4,
     RIVER_SOURCES = 3, /* of each agent */
     RIVER_STEP_MS = 10,
     RIVER_TICK_MS = 50,
@@ -18,7 +18,10 @@ enum {
     RIVER_CALM_MS = 400000, /* the longest that draining may take: every back-off at its longest */
     RIVER_BATCHES_MOST = 2000,
     RIVER_PARCELS_MOST = 512,
-    RIVER_MAPS_MOST = 8,
+    RIVER_SHARDS_MOST = RIVER_AGENTS * RIVER_SOURCES,
+    RIVER_MARKS_MOST = RIVER_AGENTS * RIVER_SOURCES * 4,
+    RIVER_JOURNAL_MOST = 2000,
+    RIVER_TAIL_MOST = 8,     /* writes that a bad disk may lose */
     RIVER_BATCH_BYTES = 1000 /* of every batch, to a broker */
 };
 
@@ -51,7 +54,10 @@ struct river_lane {
     struct river_record records[RIVER_BATCHES_MOST];
 };
 
+struct river;
+
 struct river_agent {
+    struct river *river;
     char name[WEIR_NAME_BYTES];
     char key[WEIR_KEY_TEXT];
     struct weir_source sources[RIVER_SOURCES];
@@ -72,7 +78,8 @@ struct river_broker {
     struct route_core *core; /* NULL: down */
     uint32_t processes;
     uint32_t links[RIVER_NODES]; /* how often each was made */
-    const struct weir_map *map;  /* the file on its disk, which need not be the newest */
+    uint32_t map;                /* which of @maps it goes by; they need not be the newest */
+    struct weir_map maps[2];
     int64_t asleep_until_ms;
 };
 
@@ -83,6 +90,7 @@ struct river_write {
     uint64_t first_seq;
     uint32_t batch;  /* 0: a loss only */
     uint32_t source; /* of the whole river */
+    bool journal;
     struct weir_cum sums;
     struct weir_cum lost;
 };
@@ -94,15 +102,40 @@ struct river_mark {
     struct weir_cum lost;   /* accounted for as lost */
 };
 
+/** What an aggregator gives to another one: its marks, and all that it has of a shard. */
+struct river_cargo {
+    uint32_t mark_count;
+    struct river_mark marks[RIVER_MARKS_MOST];
+    uint8_t stored[RIVER_BATCHES_MOST];
+};
+
+/** A write that is done, and the mark before it. */
+struct river_done {
+    struct river_write write;
+    struct river_mark before;
+};
+
 struct river_node {
     /* durable */
-    const struct weir_map *map;
+    struct agg_held held[WEIR_SHARDS];
+    uint32_t journal_count;
+    struct river_write journal[RIVER_JOURNAL_MOST];
+    uint32_t journal_mark_count;
+    struct river_mark journal_marks[RIVER_MARKS_MOST];
+    struct river_mark asked_marks[RIVER_MARKS_MOST]; /* those that the journal began with */
+    uint32_t asked_mark_count;
+    bool broken[WEIR_SHARDS];           /* lost acknowledged data, and did not find out yet */
     uint8_t stored[RIVER_BATCHES_MOST]; /* how often each batch is there */
     struct weir_cum by_source[RIVER_AGENTS * RIVER_SOURCES];
     uint32_t mark_count;
-    struct river_mark marks[RIVER_AGENTS * RIVER_SOURCES * 4];
+    struct river_mark marks[RIVER_MARKS_MOST];
     /* gone in a crash */
     struct agg_intake *core; /* NULL: down */
+    struct agg_replica *replica;
+    bool regressed[WEIR_SHARDS]; /* as intake says */
+    bool older[WEIR_SHARDS];     /* likewise: than a broker's map */
+    uint32_t tail_count;
+    struct river_done tail[RIVER_TAIL_MOST];
     uint32_t write_count;
     struct river_write writes[AGG_INTAKE_ACTIONS_MOST];
     int64_t asleep_until_ms;
@@ -117,7 +150,10 @@ struct river_weather {
     uint32_t crash;
     uint32_t sleep;
     uint32_t cut;
-    uint32_t map;
+    uint32_t move;    /* of a shard, by an operator */
+    uint32_t suspect; /* of one that lives */
+    uint32_t tail;    /* of an aggregator's disk, where it crashes: acknowledged writes are gone */
+    uint32_t wipe;    /* likewise: everything is gone */
     uint32_t failed_write;
     uint32_t drop;     /* of synced records by a full spool */
     uint32_t set_back; /* of an agent's disk, where it crashes */
@@ -132,13 +168,15 @@ struct river_parcel {
     enum river_place to;
     uint32_t index;             /* of the receiver */
     uint32_t from;              /* the sender's index */
-    bool from_node;             /* RIVER_TO_BROKER: else from an agent */
+    bool from_node;             /* else to a broker: from an agent; to an aggregator: from a broker */
     uint32_t connection;        /* agent and broker: on which */
     uint32_t process;           /* of the broker that it came from or is for */
     uint32_t link;              /* broker and node: over which */
     enum route_event_kind news; /* GONE or UNSENT; else ROUTE_EVENT_TICK */
     uint32_t batch;
     bool damaged;
+    struct river_cargo *cargo;       /* the parcel's own */
+    struct agg_replica_msg said;     /* by an aggregator to another one */
     struct weir_batch_header header; /* DATA and STORE */
     struct weir_msg msg;
 };
@@ -152,9 +190,11 @@ struct river {
     uint32_t batches_made; /* numbers begin at 1 */
     struct river_batch batches[RIVER_BATCHES_MOST];
     uint32_t connections;
-    uint32_t map_count;
-    struct weir_map *maps[RIVER_MAPS_MOST];
-    const struct weir_map *map; /* the newest */
+    struct weir_map *map; /* the map store */
+    uint32_t shard_count;
+    uint32_t shards[RIVER_SHARDS_MOST]; /* that agents send to */
+    uint64_t wanted[WEIR_SHARDS];       /* who shall own each, by the operators */
+    int64_t peer_cut_until_ms[RIVER_NODES][RIVER_NODES];
     int64_t agent_cut_until_ms[RIVER_AGENTS][RIVER_BROKERS];
     int64_t node_cut_until_ms[RIVER_BROKERS][RIVER_NODES];
     struct weir_allow *allow;
@@ -166,6 +206,7 @@ struct river {
     struct ship_actions ship_actions;
     struct route_actions route_actions;
     struct agg_actions agg_actions;
+    struct agg_replica_actions replica_actions;
     struct river_report *report;
 };
 
@@ -192,7 +233,7 @@ static inline bool river_is_same(const struct weir_cum *a, const struct weir_cum
     return a->flows == b->flows && a->packets == b->packets && a->bytes == b->bytes;
 }
 
-/** Send a copy of @parcel; it may get lost, late or repeated. */
+/** Send a copy of @parcel, @cargo included; it may get lost, late or repeated. */
 void river_post(struct river *river, const struct river_parcel *parcel);
 
 /** Lose what is on its way from an agent, or about its batches. */
@@ -222,20 +263,35 @@ void river_broker_receive(struct river *river, const struct river_parcel *parcel
 void river_node_start(struct river *river, uint32_t node);
 void river_node_crash(struct river *river, uint32_t node);
 void river_node_receive(struct river *river, const struct river_parcel *parcel);
-/** Read the newest map. */
-void river_node_reload(struct river *river, uint32_t node);
 void river_node_press(struct river *river, uint32_t node, bool busy);
 /** Commit what waits, or fail to. */
 void river_node_commit(struct river *river, uint32_t node);
 /** The durable mark of a lane, or NULL. */
 struct river_mark *river_node_mark(struct river_node *node, const struct agg_lane *lane);
+/** The mark of a lane among @marks, added if it is not there. */
+struct river_mark *river_mark_of(struct river_mark *marks, uint32_t *count, const struct agg_lane *lane);
+/** One write becomes durable, with its mark or without. */
+void river_node_apply(struct river *river, struct river_node *node, const struct river_write *write, bool with_mark);
 
-/** The first map, that everybody has. */
+/** Members of shards: its own core, told what @held says; messages, time, and what intake found. */
+void river_replica_start(struct river *river, uint32_t node);
+void river_replica_tick(struct river *river, uint32_t node);
+void river_replica_read(struct river *river, uint32_t node, uint32_t shard);
+void river_replica_receive(struct river *river, const struct river_parcel *parcel);
+void river_replica_regressed(struct river *river, uint32_t node);
+/** A disk fails while its aggregator is down, if others have all that was acknowledged. */
+void river_replica_spoil(struct river *river, uint32_t node);
+/** Is @node a member of the shard, by the map and by its own store, that has all it should have? */
+bool river_replica_is_good(const struct river *river, uint32_t node, uint32_t shard);
+/** Has some aggregator lost acknowledged writes that it did not find out about yet? */
+bool river_replica_any_broken(const struct river *river);
+/** Does the map say what the operators want, and everybody agree? */
+bool river_replica_is_settled(const struct river *river);
+
+/** The first map, and who owns what by it. */
 void river_map_begin(struct river *river);
-/** Now and then there is another map, and its readers read it when they come to it. */
+/** Operators want others to own a shard; brokers read the map when they come to it. */
 void river_map_live(struct river *river);
-/** Everybody reads the newest map. */
-void river_map_settle(struct river *river);
 
 /** Everything accepted is where it belongs, once, in sum and by source; complains if not. */
 void river_check(struct river *river);

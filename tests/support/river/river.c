@@ -44,6 +44,12 @@ bool river_mishap(struct river *river, uint32_t per_mille)
     return river->stormy && river_below(river, 1000) < per_mille;
 }
 
+static void free_parcel(struct river_parcel *parcel)
+{
+    weir_free(parcel->cargo);
+    weir_free(parcel);
+}
+
 static void post_once(struct river *river, const struct river_parcel *parcel, int64_t held_until_ms)
 {
     if (river->parcel_count == RIVER_PARCELS_MOST) {
@@ -53,6 +59,11 @@ static void post_once(struct river *river, const struct river_parcel *parcel, in
     struct river_parcel *copy = weir_malloc(sizeof *copy);
     if (copy == NULL) abort();
     *copy = *parcel;
+    if (parcel->cargo != NULL) {
+        copy->cargo = weir_malloc(sizeof *copy->cargo);
+        if (copy->cargo == NULL) abort();
+        *copy->cargo = *parcel->cargo;
+    }
     copy->order = river->report->parcels;
     copy->due_ms = river->now_ms + 10 + (river->stormy ? river_below(river, 30) : 0);
     if (river_mishap(river, river->weather.late)) copy->due_ms += river_below(river, 5000);
@@ -68,7 +79,8 @@ static int64_t *cut_on_the_way(struct river *river, const struct river_parcel *p
     uint32_t from = parcel->from, to = parcel->index;
     switch (parcel->to) {
     case RIVER_TO_AGENT: return &river->agent_cut_until_ms[to][from];
-    case RIVER_TO_NODE: return &river->node_cut_until_ms[from][to];
+    case RIVER_TO_NODE:
+        return parcel->from_node ? &river->peer_cut_until_ms[from][to] : &river->node_cut_until_ms[from][to];
     case RIVER_TO_BROKER: break;
     }
     return parcel->from_node ? &river->node_cut_until_ms[to][from] : &river->agent_cut_until_ms[from][to];
@@ -98,7 +110,7 @@ void river_forget(struct river *river, const char *agent_name)
         if (memcmp(parcel->msg.agent, agent, sizeof agent) != 0) continue;
         river->report->parcels_lost++;
         river->parcels[i - 1] = river->parcels[--river->parcel_count];
-        weir_free(parcel);
+        free_parcel(parcel);
     }
 }
 
@@ -148,7 +160,7 @@ static void deliver_due(struct river *river)
         }
         river->parcels[i] = river->parcels[--river->parcel_count];
         deliver(river, parcel);
-        weir_free(parcel);
+        free_parcel(parcel);
     }
 }
 
@@ -177,10 +189,12 @@ static void pause_somebody(struct river *river)
     if (river_mishap(river, river->weather.cut)) {
         uint32_t broker = river_below(river, RIVER_BROKERS);
         int64_t until = river->now_ms + river_below(river, CUT_MOST_MS);
-        if (river_below(river, 2) == 0)
-            river->agent_cut_until_ms[river_below(river, RIVER_AGENTS)][broker] = until;
-        else
-            river->node_cut_until_ms[broker][river_below(river, RIVER_NODES)] = until;
+        uint32_t node = river_below(river, RIVER_NODES);
+        switch (river_below(river, 3)) {
+        case 0: river->agent_cut_until_ms[river_below(river, RIVER_AGENTS)][broker] = until; break;
+        case 1: river->node_cut_until_ms[broker][node] = until; break;
+        default: river->peer_cut_until_ms[node][river_below(river, RIVER_NODES)] = until; break;
+        }
         river->report->cuts++;
     }
 }
@@ -215,6 +229,7 @@ static void live(struct river *river)
         if (node->core == NULL || node->asleep_until_ms > river->now_ms) continue;
         if (river_mishap(river, 1)) river_node_press(river, i, river_below(river, 2) == 0);
         if (river_below(river, 3) == 0) river_node_commit(river, i);
+        if (tick && node->core != NULL) river_replica_tick(river, i);
     }
 }
 
@@ -253,8 +268,8 @@ static void clear_up(struct river *river)
         river->nodes[i].asleep_until_ms = 0;
     memset(river->agent_cut_until_ms, 0, sizeof river->agent_cut_until_ms);
     memset(river->node_cut_until_ms, 0, sizeof river->node_cut_until_ms);
+    memset(river->peer_cut_until_ms, 0, sizeof river->peer_cut_until_ms);
     weather(river);
-    river_map_settle(river);
     for (uint32_t i = 0; i < RIVER_AGENTS; i++)
         river_agent_sync(river, i);
     for (uint32_t i = 0; i < RIVER_NODES; i++)
@@ -272,8 +287,11 @@ static void flow(struct river *river)
         deliver_due(river);
         live(river);
         if (river->stormy) continue;
-        if (is_drained(river)) return;
-        if (river->now_ms > RIVER_STORM_MS + RIVER_CALM_MS) complain_of_standstill(river);
+        bool drained = is_drained(river);
+        if (drained && river_replica_is_settled(river)) return;
+        if (river->now_ms <= RIVER_STORM_MS + RIVER_CALM_MS) continue;
+        complain_of_standstill(river);
+        if (drained) river_complain(river, "a shard is not owned as it shall be");
     }
 }
 
@@ -305,12 +323,27 @@ static void draw_weather(struct river *river)
     const struct {
         uint32_t *of;
         uint32_t most;
-    } kinds[] = {{&weather->loss, 80},         {&weather->repeat, 80}, {&weather->late, 120},    {&weather->damage, 6},
-                 {&weather->crash, 3},         {&weather->sleep, 4},   {&weather->cut, 4},       {&weather->map, 12},
-                 {&weather->failed_write, 40}, {&weather->drop, 6},    {&weather->set_back, 300}};
+    } kinds[] = {{&weather->loss, 80},  {&weather->repeat, 80},    {&weather->late, 120},
+                 {&weather->damage, 6}, {&weather->crash, 3},      {&weather->sleep, 4},
+                 {&weather->cut, 4},    {&weather->move, 8},       {&weather->failed_write, 40},
+                 {&weather->drop, 6},   {&weather->set_back, 300}, {&weather->suspect, 20},
+                 {&weather->tail, 900}, {&weather->wipe, 300}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         *kinds[i].of = river_below(river, 4) == 0 ? 0 : 1 + river_below(river, kinds[i].most);
     river->credit = 2u << river_below(river, 6);
+}
+
+/** The shards that the agents send to, each once. */
+static void list_shards(struct river *river)
+{
+    for (uint32_t i = 0; i < RIVER_AGENTS; i++) {
+        for (uint32_t k = 0; k < river->agents[i].lane_count; k++) {
+            uint32_t shard = river->agents[i].lanes[k].shard, at = 0;
+            while (at < river->shard_count && river->shards[at] != shard)
+                at++;
+            if (at == river->shard_count) river->shards[river->shard_count++] = shard;
+        }
+    }
 }
 
 static void build(struct river *river)
@@ -320,6 +353,7 @@ static void build(struct river *river)
     if (weir_allow_create(&river->allow) < 0) abort();
     for (uint32_t i = 0; i < RIVER_AGENTS; i++)
         build_agent(river, i);
+    list_shards(river);
     for (uint32_t i = 0; i < RIVER_NODES; i++)
         river_node_start(river, i);
     for (uint32_t i = 0; i < RIVER_BROKERS; i++)
@@ -340,11 +374,10 @@ static void take_down(struct river *river)
         if (river->nodes[i].core != NULL) river_node_crash(river, i);
     }
     while (river->parcel_count > 0)
-        weir_free(river->parcels[--river->parcel_count]);
+        free_parcel(river->parcels[--river->parcel_count]);
     route_actions_fini(&river->route_actions);
     weir_allow_destroy(river->allow);
-    while (river->map_count > 0)
-        weir_free(river->maps[--river->map_count]);
+    weir_free(river->map);
 }
 
 void river_run(uint64_t seed, struct river_report *out)

@@ -4,8 +4,9 @@
  * repeated step by step.
  *
  * What is durable is kept over crashes and nothing else: an agent's synced records and its last written position, an
- * aggregator's committed batches and marks; a broker has nothing. Processes stop for a while, links are cut, shards get
- * other owners under a new epoch, and readers of the map read it late. After a stormy phase the sky clears, everything
+ * aggregator's committed batches and marks; a broker has nothing. Processes stop for a while, links are cut, aggregators
+ * join and leave shards, suspect each other rightly and wrongly, and lose their disks or the end of what they wrote;
+ * readers of the map read it late. After a stormy phase the sky clears, everything
  * is started again, and the spools must drain. Then each owner must have each accepted batch exactly once.
  */
 #ifndef WEIR_TESTS_SUPPORT_RIVER_RIVER_H
@@ -28,7 +29,11 @@ struct river_report {
     uint64_t set_back; /* disks of agents that came back older */
     uint64_t pauses;   /* of processes */
     uint64_t cuts;     /* of links */
-    uint64_t moves;    /* of a shard to another owner, with what it held */
+    uint64_t moves;    /* of shards, that operators asked for */
+    uint64_t swaps;    /* changes of the map */
+    uint64_t joins;    /* of an aggregator that became a member */
+    uint64_t wipes;    /* disks of aggregators that were lost */
+    uint64_t tails;    /* disks of aggregators that lost what was acknowledged last */
     uint64_t commits;
     uint64_t repeats; /* batches that an aggregator had already */
     uint64_t resent;  /* records that agents sent again */
