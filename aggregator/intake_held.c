@@ -34,18 +34,22 @@ int agg_held_read(struct agg_store *store, struct agg_held held[WEIR_SHARDS])
     return 0;
 }
 
+void agg_held_put(struct agg_write *write, const struct agg_store *store, uint32_t shard, const struct agg_held *held)
+{
+    struct agg_key key = key_of(shard);
+    uint8_t record[RECORD_BYTES];
+    weir_store_u32be(record, held->epoch);
+    record[4] = (uint8_t)held->role;
+    agg_write_put(write, store, AGG_FAMILY_META, agg_key_view(&key), weir_view_of(record, sizeof record));
+}
+
 int agg_held_write(struct agg_store *store, const struct agg_held held[WEIR_SHARDS], struct weir_why *why)
 {
     struct agg_write *write;
     int rc = agg_write_create(&write);
     if (rc < 0) return weir_why_set(why, rc, "out of memory");
-    for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
-        struct agg_key key = key_of(shard);
-        uint8_t record[RECORD_BYTES];
-        weir_store_u32be(record, held[shard].epoch);
-        record[4] = (uint8_t)held[shard].role;
-        agg_write_put(write, store, AGG_FAMILY_META, agg_key_view(&key), weir_view_of(record, sizeof record));
-    }
+    for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++)
+        agg_held_put(write, store, shard, &held[shard]);
     rc = agg_store_write(store, write, AGG_SYNCED, why);
     agg_write_destroy(write);
     return rc;

@@ -12,6 +12,9 @@
 /** Read what the store says of every shard; epoch 0 and AGG_ROLE_NONE where it says nothing. WEIR_ECORRUPT, WEIR_EIO. */
 int agg_held_read(struct agg_store *store, struct agg_held held[WEIR_SHARDS]);
 
+/** Add what we are to one shard to @write. */
+void agg_held_put(struct agg_write *write, const struct agg_store *store, uint32_t shard, const struct agg_held *held);
+
 /** Write it, synced. As agg_store_write; WEIR_ENOMEM. */
 int agg_held_write(struct agg_store *store, const struct agg_held held[WEIR_SHARDS], struct weir_why *why);
 

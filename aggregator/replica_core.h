@@ -95,7 +95,7 @@ struct agg_replica_conf {
     bool unclean;                /* the last stop was not clean: what was acknowledged may be missing */
     uint32_t ask_ms;             /* between two questions to the same effect */
     uint32_t verify_ms;          /* behind another member for so long: leave, and join again */
-    uint32_t join_ms;            /* without the past for so long: give up, rest as long, and begin again with another member */
+    uint32_t join_ms; /* without the past for so long: give up, rest as long, and begin again with another member */
 };
 
 struct agg_replica;
