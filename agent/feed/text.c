@@ -134,7 +134,8 @@ bool feed_text_mac(struct weir_view text, uint64_t *ret)
 
 bool feed_text_is(struct weir_view text, const char *word)
 {
-    return text.size == strlen(word) && strncasecmp((const char *)text.data, word, text.size) == 0;
+    if (text.size != strlen(word)) return false;
+    return text.size == 0 || strncasecmp((const char *)text.data, word, text.size) == 0;
 }
 
 bool feed_text_protocol(struct weir_view text, uint8_t *ret)

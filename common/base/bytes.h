@@ -42,7 +42,8 @@ static inline bool weir_view_equal(struct weir_view a, struct weir_view b)
 
 static inline struct weir_cursor weir_cursor_of(struct weir_view view)
 {
-    return (struct weir_cursor){.at = view.data, .end = view.data + view.size, .ran_out = false};
+    const uint8_t *data = view.data == NULL ? (const uint8_t *)"" : view.data; /* C has no NULL + 0 */
+    return (struct weir_cursor){.at = data, .end = data + view.size, .ran_out = false};
 }
 
 static inline size_t weir_cursor_left(const struct weir_cursor *c)

@@ -27,6 +27,17 @@ static void reading_past_the_end_gives_zeros_and_stays_known(void **state)
     assert_true(c.ran_out);
 }
 
+static void nothing_at_all_is_read_as_nothing(void **state)
+{
+    (void)state;
+    struct weir_cursor c = weir_cursor_of(weir_view_of(NULL, 0));
+    assert_int_equal(weir_cursor_left(&c), 0);
+    weir_cursor_skip(&c, 0);
+    assert_false(c.ran_out);
+    assert_int_equal(weir_cursor_u8(&c), 0);
+    assert_true(c.ran_out);
+}
+
 static void a_part_of_a_cursor_ends_where_it_was_told_to(void **state)
 {
     (void)state;
@@ -48,6 +59,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_read_in_network_order),
         cmocka_unit_test(reading_past_the_end_gives_zeros_and_stays_known),
+        cmocka_unit_test(nothing_at_all_is_read_as_nothing),
         cmocka_unit_test(a_part_of_a_cursor_ends_where_it_was_told_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
