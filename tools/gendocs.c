@@ -160,7 +160,10 @@ static void print_elements(void)
         "of RFC 5103 (29305), which are columns of a flow in the other direction. The numbers 40001 to 40005 of v9 "
         "are\n"
         "read as 225, 226, 227, 228 and 233. Of what is read as a packet the flow has what no element of its own "
-        "says.\n\n"
+        "says,\n"
+        "and of a list (RFC 6313) the first value of each element: of a basicList, and of the records of a "
+        "subTemplateList\n"
+        "or subTemplateMultiList. All other values in lists are counted as skipped.\n\n"
         "| number | name | type | becomes |\n|---|---|---|---|\n");
     size_t count = 0;
     const struct agent_element *elements = agent_elements(&count);
@@ -172,6 +175,7 @@ static void print_elements(void)
         case AGENT_ELEMENT_COLUMN: printf("`%s` |\n", name); break;
         case AGENT_ELEMENT_REVERSE: printf("`%s` of the other direction |\n", name); break;
         case AGENT_ELEMENT_PACKET: printf("read as a packet |\n"); break;
+        case AGENT_ELEMENT_LIST: printf("its first values |\n"); break;
         case AGENT_ELEMENT_OPTIONS: printf("read from options |\n"); break;
         default: printf("skipped |\n"); break;
         }

@@ -315,8 +315,14 @@ void agent_template_move(struct agent_decoder *decoder, struct agent_domain *fro
 size_t agent_tail_bytes(const struct agent_plan *plan, const struct agent_rows *rows);
 
 /** Run the ops from plan->tail_at on, behind all others; returns the columns written. */
-uint64_t agent_tail_run(struct agent_decoder *decoder, const struct agent_plan *plan, const struct agent_rows *rows,
-                        struct weir_batch *batch);
+uint64_t agent_tail_run(struct agent_decoder *decoder, struct agent_domain *domain, const struct agent_plan *plan,
+                        const struct agent_rows *rows, const struct agent_clock *clock, struct weir_batch *batch);
+
+/* ---- lists.c ---- */
+
+/** Write what the lists of the records say into columns that no element has; returns those written. */
+uint64_t agent_lists_run(struct agent_decoder *decoder, struct agent_domain *domain, const struct agent_plan *plan,
+                         const struct agent_rows *rows, const struct agent_clock *clock, struct weir_batch *batch);
 
 /* ---- set.c: data sets of v9 and IPFIX ---- */
 

@@ -14,6 +14,8 @@ static const struct agent_element elements[] = {
     {.number = n, .name = #text, .type = #data_type, .field = WEIR_FIELD_COUNT, .use = AGENT_ELEMENT_SKIPPED},
 #define PACKET(n, text, data_type, kind) \
     {.number = n, .name = #text, .type = #data_type, .field = WEIR_FIELD_COUNT, .use = AGENT_ELEMENT_PACKET},
+#define LIST(n, text, data_type, kind) \
+    {.number = n, .name = #text, .type = #data_type, .field = WEIR_FIELD_COUNT, .use = AGENT_ELEMENT_LIST},
 #include "agent/decode/elements.def"
 };
 

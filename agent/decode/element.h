@@ -10,6 +10,7 @@ enum agent_element_use {
     AGENT_ELEMENT_REVERSE, /* of flows in the other direction */
     AGENT_ELEMENT_OPTIONS, /* read from options data */
     AGENT_ELEMENT_PACKET,  /* a flow is read out of it */
+    AGENT_ELEMENT_LIST,    /* of values of other elements */
     AGENT_ELEMENT_SKIPPED,
 };
 

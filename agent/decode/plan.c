@@ -27,6 +27,7 @@ static const struct element elements[MOST_ELEMENT] = {
 #define REVERSE(number, name, type, column) \
     [number] = {.kind = AGENT_OP_NUMBER, .field = WEIR_FIELD_##column, .in_reverse = true},
 #define PACKET(number, name, type, what) [number] = {.kind = AGENT_OP_##what, .field = WEIR_FIELD_COUNT},
+#define LIST(number, name, type, what)   [number] = {.kind = AGENT_OP_##what, .field = WEIR_FIELD_COUNT},
 #include "agent/decode/elements.def"
 };
 
@@ -202,7 +203,7 @@ static struct element element_of(const struct agent_spec *spec, bool reverse)
     element = elements[number_of(spec->element)];
     bool size_ok = size_fits(element.kind, spec->size) && (!element.is_octets || element.kind != AGENT_OP_NUMBER ||
                                                            spec->size <= weir_fields[element.field].width);
-    if (!size_ok || is_packet(element.kind)) element.kind = AGENT_OP_NONE;
+    if (!size_ok || is_tail(element.kind)) element.kind = AGENT_OP_NONE;
     if (is_reverse(spec)) {
         if (!reverse) element.kind = AGENT_OP_NONE;
     } else if (reverse) {
@@ -244,19 +245,17 @@ static bool add_extra(struct agent_plan *plan, uint8_t ranks[], const struct age
     return false;
 }
 
-/** Take the section of a packet. A record has one: the first counts. */
-static bool add_packet(struct agent_plan *plan, uint8_t ranks[], const struct agent_spec *spec, uint32_t at,
-                       uint16_t segment)
+/** Take a list, or the section of a packet, of which a record has one: the first counts. */
+static bool add_whole(struct agent_plan *plan, uint8_t ranks[], const struct agent_spec *spec, uint32_t at,
+                      uint16_t segment)
 {
-    if (spec->enterprise != 0 || !is_packet(elements[number_of(spec->element)].kind)) return false;
+    enum agent_op_kind kind = (enum agent_op_kind)elements[number_of(spec->element)].kind;
+    if (spec->enterprise != 0 || !is_tail(kind)) return false;
     for (uint16_t i = 0; i < plan->op_count; i++) {
-        if (is_packet(plan->ops[i].kind)) return false;
+        if (is_packet(kind) && is_packet(plan->ops[i].kind)) return false;
     }
-    struct agent_op op = {.kind = elements[number_of(spec->element)].kind,
-                          .field = WEIR_FIELD_COUNT,
-                          .size = spec->size,
-                          .at = (uint16_t)at,
-                          .segment = segment & 0x7fff};
+    struct agent_op op = {
+        .kind = kind, .field = WEIR_FIELD_COUNT, .size = spec->size, .at = (uint16_t)at, .segment = segment & 0x7fff};
     return add_op(plan, ranks, &op, 0);
 }
 
@@ -280,7 +279,7 @@ static int compile(const struct agent_spec *specs, size_t count, bool reverse, c
     for (size_t i = 0; i < count; i++) {
         const struct agent_spec *spec = &specs[i];
         bool named = add_extra(&plan, ranks, extras, spec, at, segment);
-        if (!reverse && add_packet(&plan, ranks, spec, at, segment)) named = true;
+        if (!reverse && add_whole(&plan, ranks, spec, at, segment)) named = true;
         if (spec->size == AGENT_VARIABLE) {
             plan.segment_bytes[segment++] = (uint16_t)at;
             plan.record_bytes += at;
@@ -348,6 +347,23 @@ void agent_plan_fini(struct agent_plan *plan)
     *plan = (struct agent_plan){0};
 }
 
+uint16_t agent_plan_length(struct weir_cursor *c)
+{
+    uint16_t size = weir_cursor_u8(c);
+    return size == 255 ? weir_cursor_u16(c) : size;
+}
+
+/** Step over a record; @starts get where its segments begin, seen from @from. */
+static inline void step(const struct agent_plan *plan, struct weir_cursor *c, const uint8_t *from, uint16_t starts[])
+{
+    for (uint16_t segment = 0;; segment++) {
+        starts[segment] = (uint16_t)(c->at - from);
+        weir_cursor_skip(c, plan->segment_bytes[segment]);
+        if (segment + 1 == plan->segments) return;
+        weir_cursor_skip(c, agent_plan_length(c));
+    }
+}
+
 uint32_t agent_plan_walk(const struct agent_plan *plan, const uint8_t *at, const uint8_t *end,
                          uint16_t where[][AGENT_ROWS_VARIABLE], const uint8_t **next, bool *whole)
 {
@@ -357,14 +373,7 @@ uint32_t agent_plan_walk(const struct agent_plan *plan, const uint8_t *at, const
     *next = at;
     uint16_t starts[SEGMENTS_MOST];
     while (rows < AGENT_ROWS_VARIABLE && weir_cursor_left(&c) >= plan->record_bytes) {
-        for (uint16_t segment = 0;; segment++) {
-            starts[segment] = (uint16_t)(c.at - at);
-            weir_cursor_skip(&c, plan->segment_bytes[segment]);
-            if (segment + 1 == plan->segments) break;
-            uint16_t size = weir_cursor_u8(&c);
-            if (size == 255) size = weir_cursor_u16(&c);
-            weir_cursor_skip(&c, size);
-        }
+        step(plan, &c, at, starts);
         if (c.ran_out) {
             *whole = false;
             return rows;
@@ -600,6 +609,37 @@ uint64_t agent_plan_run(const struct agent_plan *plan, const struct agent_rows *
     }
     fill_times(plan->by_ops, clock->export_ms, start, end, rows->count);
     return plan->written | (plan->icmp_from_port ? icmp_from_port(batch, rows->count) : 0);
+}
+
+/** Write the one value at @at into its column of @flow. */
+static __attribute__((noinline)) void read_op(struct agent_op op, const uint8_t *at, const struct agent_clock *clock,
+                                              struct weir_flow *flow)
+{
+    const struct weir_field_info *info = &weir_fields[op.field];
+    struct values values = {.base = at, .count = 1};
+    run_op(values, op, clock, &flow->start_ms, info->width, (uint8_t *)flow + info->at);
+}
+
+uint64_t agent_plan_read(const struct agent_plan *plan, struct weir_cursor *c, const struct agent_clock *clock,
+                         struct weir_flow *flow)
+{
+    const uint8_t *from = c->at;
+    uint16_t starts[SEGMENTS_MOST];
+    step(plan, c, from, starts);
+    if (c->ran_out || flow == NULL) return 0;
+    for (uint16_t i = 0; i < plan->sample_at; i++)
+        read_op(plan->ops[i], from + starts[plan->ops[i].segment] + plan->ops[i].at, clock, flow);
+    return plan->by_ops;
+}
+
+uint64_t agent_plan_read_value(const struct agent_spec *spec, const uint8_t *at, const struct agent_clock *clock,
+                               struct weir_flow *flow)
+{
+    struct element element = element_of(spec, false);
+    struct agent_op op = {.kind = element.kind, .field = element.field, .size = spec->size};
+    if (op.kind == AGENT_OP_NONE || is_apart(op.kind) || is_duration(&op)) return 0;
+    read_op(op, at, clock, flow);
+    return 1ull << op.field;
 }
 
 uint64_t agent_plan_value(const struct agent_plan *plan, const struct agent_rows *rows, uint16_t op, uint32_t row)

@@ -34,9 +34,12 @@ enum agent_op_kind {
     AGENT_OP_SAMPLE_INTERVAL,
     AGENT_OP_SAMPLE_SPACE,
     AGENT_OP_SAMPLE_SELECTOR,
-    AGENT_OP_FRAME,     /* the beginning of an Ethernet frame (RFC 5477 8.5.2) */
-    AGENT_OP_IP_PACKET, /* the same of an IP packet */
-    AGENT_OP_EXTRA,     /* a value that the operator named: @field is its number */
+    AGENT_OP_FRAME,      /* the beginning of an Ethernet frame (RFC 5477 8.5.2) */
+    AGENT_OP_IP_PACKET,  /* the same of an IP packet */
+    AGENT_OP_EXTRA,      /* a value that the operator named: @field is its number */
+    AGENT_OP_BASIC_LIST, /* lists (RFC 6313), here and behind */
+    AGENT_OP_SUB_TEMPLATE_LIST,
+    AGENT_OP_SUB_TEMPLATE_MULTI_LIST,
 };
 
 struct agent_op {
@@ -111,6 +114,20 @@ uint32_t agent_plan_walk(const struct agent_plan *plan, const uint8_t *at, const
  */
 uint64_t agent_plan_run(const struct agent_plan *plan, const struct agent_rows *rows, const struct agent_clock *clock,
                         struct weir_batch *batch);
+
+/**
+ * Step over the record at @c, which has plan->record_bytes at least. @flow not NULL: write into it, which is zero, what
+ * the ops that write columns say; times that no element gives are not there. Returns the columns.
+ */
+uint64_t agent_plan_read(const struct agent_plan *plan, struct weir_cursor *c, const struct agent_clock *clock,
+                         struct weir_flow *flow);
+
+/** The same for one value of an element, of spec->size bytes at @at: its column, or 0. */
+uint64_t agent_plan_read_value(const struct agent_spec *spec, const uint8_t *at, const struct agent_clock *clock,
+                               struct weir_flow *flow);
+
+/** The length that stands before a value (RFC 7011 7). */
+uint16_t agent_plan_length(struct weir_cursor *c);
 
 /** The value of a sampling op (size 1 to 8) in row @row. */
 uint64_t agent_plan_value(const struct agent_plan *plan, const struct agent_rows *rows, uint16_t op, uint32_t row);

@@ -30,7 +30,7 @@ ONE_BODY void agent_rows_decode(struct agent_decoder *decoder, struct agent_doma
         written |= agent_sampling_fill(batch, rows->count, *rate);
         domain->last = *rate;
     }
-    if (has_tail) written |= agent_tail_run(decoder, plan, rows, batch);
+    if (has_tail) written |= agent_tail_run(decoder, domain, plan, rows, clock, batch);
     agent_gather_commit(decoder->gather, domain->stream, rows->count, written, note);
 }
 

@@ -1,6 +1,6 @@
 /**
- * Values that are read one by one, behind all columns: those that an operator named, and the beginnings of packets in
- * records of PSAMP (RFC 5477 8.5) and of v9's random sampling. What an element of its own says is not touched by what
+ * Values that are read one by one, behind all columns: those that an operator named, lists (lists.c), and the beginnings
+ * of packets in records of PSAMP (RFC 5477 8.5) and of v9's random sampling. What an element of its own says is not touched by what
  * the packet says.
  */
 #include "agent/decode/decoder.h"
@@ -44,11 +44,11 @@ static enum agent_link_layer link_of(enum agent_op_kind kind, struct weir_view s
     return section.size > 0 && section.data[0] >> 4 == 6 ? AGENT_LINK_IPV6 : AGENT_LINK_IPV4;
 }
 
-/** Write what packets say into the columns that no element has. */
+/** Write what packets say into those columns of @open that it is about. */
 static uint64_t run_packets(struct agent_decoder *decoder, const struct agent_plan *plan, const struct agent_rows *rows,
-                            uint16_t op, struct weir_batch *batch)
+                            uint16_t op, uint64_t open, struct weir_batch *batch)
 {
-    uint64_t columns = packet_columns & ~plan->written;
+    uint64_t columns = packet_columns & open;
     for (uint64_t left = columns; left != 0; left &= left - 1)
         weir_batch_touch(batch, (enum weir_field)__builtin_ctzll(left));
     for (uint32_t row = 0; row < rows->count; row++) {
@@ -68,15 +68,28 @@ static uint64_t run_packets(struct agent_decoder *decoder, const struct agent_pl
     return columns;
 }
 
-uint64_t agent_tail_run(struct agent_decoder *decoder, const struct agent_plan *plan, const struct agent_rows *rows,
-                        struct weir_batch *batch)
+static bool is_packet(const struct agent_op *op)
 {
-    uint64_t written = 0;
+    return op->kind == AGENT_OP_FRAME || op->kind == AGENT_OP_IP_PACKET;
+}
+
+static bool has_lists(const struct agent_plan *plan)
+{
+    bool has = false;
+    for (uint16_t op = plan->tail_at; op < plan->op_count; op++)
+        has |= plan->ops[op].kind >= AGENT_OP_BASIC_LIST;
+    return has;
+}
+
+uint64_t agent_tail_run(struct agent_decoder *decoder, struct agent_domain *domain, const struct agent_plan *plan,
+                        const struct agent_rows *rows, const struct agent_clock *clock, struct weir_batch *batch)
+{
+    uint64_t written = has_lists(plan) ? agent_lists_run(decoder, domain, plan, rows, clock, batch) : 0;
     for (uint16_t op = plan->tail_at; op < plan->op_count; op++) {
         if (plan->ops[op].kind == AGENT_OP_EXTRA) {
             run_extra(decoder, plan, rows, op, batch);
-        } else {
-            written |= run_packets(decoder, plan, rows, op, batch);
+        } else if (is_packet(&plan->ops[op])) {
+            written |= run_packets(decoder, plan, rows, op, ~(plan->written | written), batch);
         }
     }
     return written;
