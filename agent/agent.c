@@ -152,6 +152,7 @@ static int create_listener(struct agent *agent, struct weir_metrics *metrics, st
     listen.decoder.template_expiry_ms = (uint32_t)conf->template_expiry_ms;
     listen.allow = agent->allow;
     listen.allow_count = conf->exporters_count;
+    listen.pool_bytes = conf->batches_bytes;
     listen.gather.linger_ms = (uint32_t)conf->linger_ms;
     listen.decoder.tunnels = (enum agent_tunnels)conf->tunnels;
     listen.decoder.sflow_by_sender = conf->sflow_exporter == EXPORTER_SENDER;
@@ -343,6 +344,10 @@ static bool agent_drained(void *self)
 static void agent_refresh(void *self)
 {
     const struct agent *agent = self;
+    const struct agent_pool_stats pool = agent_pool_stats(agent_listener_pool(agent->listener));
+    weir_metrics_set(agent->metrics, AGENT_COUNT_batches_taken, pool.taken);
+    weir_metrics_set(agent->metrics, AGENT_COUNT_batches_idle, pool.idle);
+    weir_metrics_set(agent->metrics, AGENT_COUNT_resident, weir_mem_resident());
     if (agent->push != NULL) agent_push_refresh(agent->push);
     if (agent->inbox != NULL)
         weir_metrics_set(agent->metrics, AGENT_COUNT_push_waiting, agent_inbox_bytes(agent->inbox));

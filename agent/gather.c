@@ -14,7 +14,7 @@ struct agent_gather {
     struct agent_gather_counts counts;
     struct agent_stream *oldest; /* with an open batch; newest last */
     struct agent_stream *newest;
-    size_t open_bytes;
+    size_t extra_bytes;
     uint64_t flows_open;
     int64_t now_mono_ms;
     uint32_t streams;
@@ -47,7 +47,7 @@ static struct weir_batch *take_open(struct agent_gather *gather, struct agent_st
     unlink_open(gather, stream);
     stream->batch = NULL;
     stream->last_count = batch->count;
-    gather->open_bytes -= agent_pool_batch_bytes(batch->capacity) + stream->extra_bytes;
+    gather->extra_bytes -= stream->extra_bytes;
     stream->extra_bytes = 0;
     gather->flows_open -= batch->count;
     return batch;
@@ -87,13 +87,24 @@ static void close_batch(struct agent_gather *gather, struct agent_stream *stream
     forget_drops(gather, stream);
 }
 
+/** Make room by closing the batch that is open for longest; false when none is. */
+static bool close_oldest(struct agent_gather *gather)
+{
+    if (gather->oldest == NULL) return false;
+    gather->counts.batches_memory++;
+    close_batch(gather, gather->oldest);
+    return true;
+}
+
 /** Hand over a batch without flows. */
 static bool give_report(struct agent_gather *gather, const struct weir_source *source,
                         const struct agent_gather_note *heard, const struct weir_loss *loss,
                         const struct weir_health *health, const struct weir_drops *drops)
 {
     struct weir_batch *batch = NULL;
-    if (agent_pool_take(gather->pool, LEAST_ROWS, &batch) < 0) return false;
+    int rc = agent_pool_take(gather->pool, LEAST_ROWS, &batch);
+    if (rc == WEIR_EFULL) rc = weir_batch_create(LEAST_ROWS, &batch);
+    if (rc < 0) return false;
     batch->source = *source;
     batch->protocol = heard->protocol;
     batch->first_received_ms = batch->last_received_ms = heard->received_ms;
@@ -140,8 +151,10 @@ void agent_gather_flush(struct agent_gather *gather)
 void agent_gather_destroy(struct agent_gather *gather)
 {
     if (gather == NULL) return;
-    while (gather->oldest != NULL)
-        weir_batch_destroy(take_open(gather, gather->oldest));
+    while (gather->oldest != NULL) {
+        struct weir_batch *batch = take_open(gather, gather->oldest);
+        agent_pool_give(gather->pool, &batch);
+    }
     weir_free(gather);
 }
 
@@ -177,20 +190,24 @@ static uint32_t at_most(uint32_t rows, uint32_t most)
     return rows < most ? rows : most;
 }
 
-/** A batch for the stream, as large as its last one was, or small while memory is tight. */
+/**
+ * A batch for the stream, as large as its last one was, or small where there is little room. When nothing is left to be
+ * closed, and others hold all that the pool has, one from elsewhere.
+ */
 static struct weir_batch *open_batch(struct agent_gather *gather, struct agent_stream *stream, uint32_t rows)
 {
-    uint32_t wanted = at_most(stream->last_count + rows, WEIR_BATCH_MOST);
-    if (gather->open_bytes + agent_pool_batch_bytes(wanted) > gather->conf.most_open_bytes) wanted = rows;
-    if (wanted < LEAST_ROWS) wanted = LEAST_ROWS;
-    if (agent_pool_take(gather->pool, wanted, &stream->batch) < 0) return NULL;
+    int rc = agent_pool_take(gather->pool, at_most(stream->last_count + rows, WEIR_BATCH_MOST), &stream->batch);
+    if (rc == WEIR_EFULL) rc = agent_pool_take(gather->pool, rows, &stream->batch);
+    while (rc == WEIR_EFULL && close_oldest(gather))
+        rc = agent_pool_take(gather->pool, rows, &stream->batch);
+    if (rc == WEIR_EFULL) rc = weir_batch_create(rows < LEAST_ROWS ? LEAST_ROWS : rows, &stream->batch);
+    if (rc < 0) return NULL;
 
     stream->batch->source = stream->source;
     stream->opened_mono_ms = gather->now_mono_ms;
     stream->older = gather->newest;
     *(gather->newest == NULL ? &gather->oldest : &gather->newest->newer) = stream;
     gather->newest = stream;
-    gather->open_bytes += agent_pool_batch_bytes(stream->batch->capacity);
     return stream->batch;
 }
 
@@ -204,15 +221,11 @@ struct weir_batch *agent_gather_room(struct agent_gather *gather, struct agent_s
         batch = NULL;
     }
     if (batch != NULL && batch->count + rows > batch->capacity) {
-        size_t others_bytes = gather->open_bytes - agent_pool_batch_bytes(batch->capacity);
-        size_t bytes = agent_pool_batch_bytes(batch->count + rows);
-        if (others_bytes + bytes > gather->conf.most_open_bytes || weir_batch_reserve(batch, batch->count + rows) < 0) {
+        if (agent_pool_grow(gather->pool, &stream->batch, batch->count + rows) < 0) {
             gather->counts.batches_memory++;
             close_batch(gather, stream);
-            batch = NULL;
-        } else {
-            gather->open_bytes = others_bytes + bytes;
         }
+        batch = stream->batch;
     }
     if (batch == NULL) batch = open_batch(gather, stream, rows);
     if (batch == NULL) {
@@ -228,15 +241,15 @@ struct weir_batch *agent_gather_room_extra(struct agent_gather *gather, struct a
     assert(bytes <= WEIR_EXTRA_BYTES_MOST);
     if (stream->batch != NULL) {
         bool full = stream->extra_bytes + bytes > WEIR_EXTRA_BYTES_MOST;
-        bool tight = gather->open_bytes + bytes > gather->conf.most_open_bytes;
         gather->counts.batches_full += full;
-        gather->counts.batches_memory += !full && tight;
-        if (full || tight) close_batch(gather, stream);
+        if (full) close_batch(gather, stream);
     }
+    while (gather->extra_bytes > 0 && gather->extra_bytes + bytes > gather->conf.most_extra_bytes)
+        (void)close_oldest(gather);
     struct weir_batch *batch = agent_gather_room(gather, stream, rows);
     if (batch == NULL) return NULL;
     stream->extra_bytes += bytes;
-    gather->open_bytes += bytes;
+    gather->extra_bytes += bytes;
     return batch;
 }
 
@@ -298,7 +311,7 @@ uint64_t agent_gather_flows_open(const struct agent_gather *gather)
     return gather->flows_open;
 }
 
-size_t agent_gather_open_bytes(const struct agent_gather *gather)
+size_t agent_gather_extra_bytes(const struct agent_gather *gather)
 {
-    return gather->open_bytes;
+    return gather->extra_bytes;
 }

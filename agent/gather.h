@@ -12,6 +12,9 @@
  * The ledger is even at any time: flows_in = flows_open + flows_out + dropped_sink_full + dropped_no_memory. Losses
  * travel with flows; a source that sends none has a batch without flows every few seconds, a report, while there is
  * something to say of it.
+ *
+ * Where the pool has no room the batch that is open for longest is closed: it is the next to be due. So memory is bounded
+ * however many sources there are, and they have shorter batches instead.
  */
 #ifndef WEIR_AGENT_GATHER_H
 #define WEIR_AGENT_GATHER_H
@@ -34,17 +37,16 @@ struct agent_sink {
 };
 
 struct agent_gather_conf {
-    uint32_t linger_ms;     /* a batch that is not full closes this long after its first flow */
-    uint32_t most_streams;  /* sources attached at a time */
-    size_t most_open_bytes; /* memory of open batches: over it a batch is closed rather than grown */
-    uint32_t report_ms;     /* a report comes this long after the batch before, at the earliest */
-    uint32_t most_drops;    /* streams that have drops to tell at a time; losses of others come without a reason */
+    uint32_t linger_ms;      /* a batch that is not full closes this long after its first flow */
+    uint32_t most_streams;   /* sources attached at a time */
+    size_t most_extra_bytes; /* values for extra columns in open batches; their other columns are bounded by the pool */
+    uint32_t report_ms;      /* a report comes this long after the batch before, at the earliest */
+    uint32_t most_drops;     /* streams that have drops to tell at a time; losses of others come without a reason */
 };
 
-/** Open batches of 1,000 busy exporters stay inside this, and a lone exporter still gets whole batches. */
 #define AGENT_GATHER_DEFAULTS    \
     ((struct agent_gather_conf){ \
-        .linger_ms = 200, .most_streams = 16384, .most_open_bytes = 24u << 20, .report_ms = 5000, .most_drops = 1024})
+        .linger_ms = 200, .most_streams = 16384, .most_extra_bytes = 8u << 20, .report_ms = 5000, .most_drops = 1024})
 
 struct agent_gather_counts {
     uint64_t flows_in;          /* committed by decoders, or without a batch to go to */
@@ -53,7 +55,7 @@ struct agent_gather_counts {
     uint64_t dropped_no_memory; /* flows that found no batch */
     uint64_t batches_full;      /* closed because the next rows did not fit */
     uint64_t batches_linger;    /* closed by time */
-    uint64_t batches_memory;    /* closed because most_open_bytes was reached */
+    uint64_t batches_memory;    /* closed to make room: in the pool, or for values of extra columns */
     uint64_t batches_detached;  /* closed because the source went away (eviction, stop) */
     uint64_t reports;           /* batches without flows that the sink took */
 };
@@ -151,7 +153,7 @@ const struct agent_gather_counts *agent_gather_counted(const struct agent_gather
 /** Flows in open batches now. */
 uint64_t agent_gather_flows_open(const struct agent_gather *gather);
 
-/** Memory of open batches now: at most most_open_bytes, but for the least batch that any stream may have. */
-size_t agent_gather_open_bytes(const struct agent_gather *gather);
+/** Values for extra columns in open batches now: at most most_extra_bytes and those of one batch. */
+size_t agent_gather_extra_bytes(const struct agent_gather *gather);
 
 #endif

@@ -398,6 +398,7 @@ static int on_time(struct worker *worker, bool idle)
         agent_decoder_tick(worker->decoder, weir_wall_ms());
         tell_refused(worker, weir_wall_ms(), REFUSED_REPORTS_PER_TICK);
         publish(worker);
+        if (worker->index == 0) agent_pool_tidy(worker->listener->pool, now_mono_ms);
         worker->next_fold_mono_ms = now_mono_ms;
     }
     if (idle || now_mono_ms >= worker->next_fold_mono_ms) {
@@ -659,7 +660,7 @@ int agent_listener_create(const struct agent_listen_conf *conf, struct agent_sin
 
     rc = parse_endpoints(listener, conf->endpoints, &only_v6, why);
     if (rc < 0) goto fail;
-    rc = agent_pool_create(conf->pool_bytes, &listener->pool);
+    rc = agent_pool_create(conf->pool_bytes * conf->threads, &listener->pool);
     if (rc < 0) goto fail;
     for (uint32_t i = 0; i < listener->worker_count; i++) {
         rc = worker_create(listener, i, sink, &listener->workers[i], why);

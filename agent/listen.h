@@ -32,7 +32,7 @@ struct agent_listen_conf {
     struct agent_keep *keep; /* of as many parts as threads, for what exporters teach; lent, or NULL */
     struct agent_gather_conf gather;
     struct agent_decoder_conf decoder;
-    size_t pool_bytes; /* idle batches kept */
+    size_t pool_bytes; /* of batches, open and idle, for each thread of UDP; all threads share it */
 };
 
 #define AGENT_LISTEN_DEFAULTS                                      \
@@ -42,7 +42,7 @@ struct agent_listen_conf {
                                 .tcp = {256, 1800000},             \
                                 .gather = AGENT_GATHER_DEFAULTS,   \
                                 .decoder = AGENT_DECODER_DEFAULTS, \
-                                .pool_bytes = 8u << 20})
+                                .pool_bytes = 16u << 20})
 
 struct agent_listener;
 

@@ -211,10 +211,10 @@ struct agent_parcel *agent_queue_take_all(struct agent_queue *queue)
     return first;
 }
 
-uint64_t agent_queue_flows(struct agent_queue *queue)
+struct agent_queue_stats agent_queue_stats(struct agent_queue *queue)
 {
     pthread_mutex_lock(&queue->lock);
-    uint64_t flows = queue->flows;
+    const struct agent_queue_stats stats = {.flows = queue->flows, .bytes = queue->bytes};
     pthread_mutex_unlock(&queue->lock);
-    return flows;
+    return stats;
 }

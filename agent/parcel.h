@@ -51,7 +51,11 @@ bool agent_queue_put(struct agent_queue *queue, struct agent_parcel **parcel_p);
 /** All parcels, linked in their order, or NULL. */
 struct agent_parcel *agent_queue_take_all(struct agent_queue *queue);
 
-/** Flows of the parcels in it. */
-uint64_t agent_queue_flows(struct agent_queue *queue);
+/** Of the parcels in it. */
+struct agent_queue_stats {
+    uint64_t flows;
+    size_t bytes;
+};
+struct agent_queue_stats agent_queue_stats(struct agent_queue *queue);
 
 #endif

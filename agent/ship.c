@@ -608,7 +608,9 @@ static void report_spool(struct agent_ship *ship)
     set(ship, AGENT_COUNT_spool_torn, s->torn_tails);
     set(ship, AGENT_COUNT_spool_quarantined, s->quarantined);
     set(ship, AGENT_COUNT_spool_errors, s->io_errors);
-    set(ship, AGENT_COUNT_queue_flows, agent_queue_flows(ship->queue));
+    struct agent_queue_stats queued = agent_queue_stats(ship->queue);
+    set(ship, AGENT_COUNT_queue_flows, queued.flows);
+    set(ship, AGENT_COUNT_queue_bytes, queued.bytes);
     set(ship, AGENT_COUNT_cache_bytes, agent_recent_bytes(ship->recent));
 }
 

@@ -1,9 +1,23 @@
 #include "common/base/mem.h"
 
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
+
+#ifdef __has_feature /* clang's way to say it */
+#if __has_feature(address_sanitizer)
+#define WEIR_ADDRESS_SANITIZER
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(WEIR_ADDRESS_SANITIZER)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(memory, bytes)   ((void)(memory), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(memory, bytes) ((void)(memory), (void)(bytes))
+#endif
 
 enum { HUGE_PAGE_BYTES = 2 << 20, LARGE_BYTES = 4 << 20, MAPPED_BYTES = 256 << 10 };
 
@@ -64,6 +78,48 @@ void weir_mem_keep(size_t bytes)
 {
     (void)mallopt(M_TRIM_THRESHOLD, (int)bytes);
     (void)mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
+}
+
+void *weir_pages_map(size_t bytes)
+{
+    if (must_fail()) return NULL;
+    void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return pages == MAP_FAILED ? NULL : pages;
+}
+
+void weir_pages_unmap(void *pages, size_t bytes)
+{
+    if (pages == NULL) return;
+    weir_mem_show(pages, bytes); /* the addresses may be somebody else's next */
+    (void)munmap(pages, bytes);
+}
+
+void weir_pages_release(void *memory, size_t bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)memory + page - 1) / page * page;
+    uintptr_t to = ((uintptr_t)memory + bytes) / page * page;
+    if (from < to) (void)madvise((uint8_t *)memory + (from - (uintptr_t)memory), to - from, MADV_DONTNEED);
+}
+
+uint64_t weir_mem_resident(void)
+{
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file == NULL) return 0;
+    if (fscanf(file, "%*u %llu", &pages) != 1) pages = 0;
+    (void)fclose(file);
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void weir_mem_hide(const void *memory, size_t bytes)
+{
+    ASAN_POISON_MEMORY_REGION(memory, bytes);
+}
+
+void weir_mem_show(const void *memory, size_t bytes)
+{
+    ASAN_UNPOISON_MEMORY_REGION(memory, bytes);
 }
 
 void weir_mem_fail_after(int64_t successes)

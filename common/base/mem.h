@@ -28,6 +28,20 @@ void *weir_aligned_alloc(size_t alignment, size_t size);
  */
 void weir_mem_keep(size_t bytes);
 
+/** Pages of zeros, of which only those that were touched are resident. NULL without memory. Any thread. */
+void *weir_pages_map(size_t bytes);
+void weir_pages_unmap(void *pages, size_t bytes);
+
+/** Give the system back the pages that lie in @memory, @bytes of what weir_pages_map returned; they read as zeros then. */
+void weir_pages_release(void *memory, size_t bytes);
+
+/** Bytes of this process that are resident, as the system counts them; 0: it does not say. */
+uint64_t weir_mem_resident(void);
+
+/** To sanitizers, touching @memory is an error until it is shown again; without them nothing happens. */
+void weir_mem_hide(const void *memory, size_t bytes);
+void weir_mem_show(const void *memory, size_t bytes);
+
 /** Tests: let @successes allocations of this thread succeed, then fail one. Negative disarms. */
 void weir_mem_fail_after(int64_t successes);
 

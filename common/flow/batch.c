@@ -13,20 +13,28 @@ static size_t column_bytes(enum weir_field field, uint32_t rows)
     return (bytes + COLUMN_ALIGN - 1) & ~(size_t)(COLUMN_ALIGN - 1);
 }
 
-/** Lay out a block for @rows rows and point @column into it. */
-static uint8_t *lay_out(uint32_t rows, void *column[WEIR_FIELD_COUNT])
+size_t weir_batch_block_bytes(uint32_t rows)
 {
     size_t bytes = 0;
     for (int f = 0; f < WEIR_FIELD_COUNT; f++)
         bytes += column_bytes(f, rows);
+    return bytes;
+}
 
-    uint8_t *block = weir_aligned_alloc(COLUMN_ALIGN, bytes);
-    if (block == NULL) return NULL;
+/** Point @column into a block for @rows rows. */
+static void lay_out(uint8_t *block, uint32_t rows, void *column[WEIR_FIELD_COUNT])
+{
     size_t at = 0;
     for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
         column[f] = block + at;
         at += column_bytes(f, rows);
     }
+}
+
+static uint8_t *make_block(uint32_t rows, void *column[WEIR_FIELD_COUNT])
+{
+    uint8_t *block = weir_aligned_alloc(COLUMN_ALIGN, weir_batch_block_bytes(rows));
+    if (block != NULL) lay_out(block, rows, column);
     return block;
 }
 
@@ -41,7 +49,7 @@ int weir_batch_create(uint32_t rows, struct weir_batch **ret)
     struct weir_batch *batch = weir_calloc(1, sizeof *batch);
     if (batch == NULL) return WEIR_ENOMEM;
 
-    batch->block = lay_out(rows, batch->column);
+    batch->block = make_block(rows, batch->column);
     if (batch->block == NULL) {
         weir_free(batch);
         return WEIR_ENOMEM;
@@ -65,6 +73,7 @@ static void forget_extras(struct weir_batch *batch)
 void weir_batch_destroy(struct weir_batch *batch)
 {
     if (batch == NULL) return;
+    assert(!batch->lent);
     forget_extras(batch);
     weir_free(batch->block);
     weir_free(batch);
@@ -85,10 +94,40 @@ void weir_batch_clear(struct weir_batch *batch)
     forget_extras(batch);
 }
 
+static void copy_columns(const struct weir_batch *batch, void *column[WEIR_FIELD_COUNT])
+{
+    for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
+        if (weir_batch_has(batch, f)) memcpy(column[f], batch->column[f], (size_t)weir_fields[f].width * batch->count);
+    }
+}
+
+void weir_batch_lend(struct weir_batch *batch, uint8_t *block, uint32_t rows)
+{
+    lay_out(block, rows, batch->column);
+    batch->block = block;
+    batch->capacity = rows;
+    batch->lent = true;
+}
+
+void weir_batch_take_over(struct weir_batch *to, struct weir_batch *from)
+{
+    assert(to->count == 0 && to->extras == NULL && from->count <= to->capacity);
+    struct weir_batch all = *from;
+    copy_columns(from, to->column);
+    memcpy(all.column, to->column, sizeof all.column);
+    all.block = to->block;
+    all.capacity = to->capacity;
+    all.lent = to->lent;
+    *to = all;
+    from->extras = NULL;
+    weir_batch_clear(from);
+}
+
 int weir_batch_reserve(struct weir_batch *batch, uint32_t rows)
 {
     if (rows <= batch->capacity) return 0;
     if (rows > WEIR_BATCH_MOST) return WEIR_ELIMIT;
+    if (batch->lent) return WEIR_EFULL;
 
     uint32_t capacity = batch->capacity < LEAST_ROWS ? LEAST_ROWS : batch->capacity;
     while (capacity < rows)
@@ -96,11 +135,9 @@ int weir_batch_reserve(struct weir_batch *batch, uint32_t rows)
     if (capacity > WEIR_BATCH_MOST) capacity = WEIR_BATCH_MOST;
 
     void *column[WEIR_FIELD_COUNT];
-    uint8_t *block = lay_out(capacity, column);
+    uint8_t *block = make_block(capacity, column);
     if (block == NULL) return WEIR_ENOMEM;
-    for (int f = 0; f < WEIR_FIELD_COUNT; f++) {
-        if (weir_batch_has(batch, f)) memcpy(column[f], batch->column[f], (size_t)weir_fields[f].width * batch->count);
-    }
+    copy_columns(batch, column);
     weir_free(batch->block);
     memcpy(batch->column, column, sizeof column);
     batch->block = block;

@@ -69,6 +69,7 @@ struct weir_batch {
     struct weir_health health;
     void *column[WEIR_FIELD_COUNT]; /* into @block */
     uint8_t *block;
+    bool lent;                        /* @block is somebody else's */
     struct weir_drops drops;          /* explain what of @loss has a reason */
     struct weir_extra_column *extras; /* WEIR_EXTRAS_MOST; NULL: none is present */
 };
@@ -94,7 +95,22 @@ void weir_batch_destroy(struct weir_batch *batch);
 /** Forget the flows, the source and the losses; keep the memory. */
 void weir_batch_clear(struct weir_batch *batch);
 
-/** Make room for @rows flows in all. WEIR_ELIMIT above 4096, WEIR_ENOMEM; the flows stay. Moves the columns. */
+/** Bytes of the block of columns for @rows flows. */
+size_t weir_batch_block_bytes(uint32_t rows);
+
+/**
+ * Let @batch, zeroed or cleared and without a block of its own, have its columns in @block: weir_batch_block_bytes(@rows)
+ * at a multiple of 64, the caller's for as long as there is the batch, which cannot grow beyond it.
+ */
+void weir_batch_lend(struct weir_batch *batch, uint8_t *block, uint32_t rows);
+
+/** Move all that is in @from into @to, an empty one with room for it; @from is empty then. */
+void weir_batch_take_over(struct weir_batch *to, struct weir_batch *from);
+
+/**
+ * Make room for @rows flows in all. WEIR_ELIMIT above 4096, WEIR_EFULL (its block is lent), WEIR_ENOMEM; the flows stay.
+ * Moves the columns.
+ */
 int weir_batch_reserve(struct weir_batch *batch, uint32_t rows);
 
 static inline bool weir_batch_has(const struct weir_batch *batch, enum weir_field field)

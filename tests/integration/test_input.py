@@ -1,17 +1,19 @@
 """What exporters send reaches the store by any way, and what cannot be read can be looked at."""
 
 import json
+import os
 import socket
 import struct
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 import exporters
 from capture import Capture
 from netflow import Netflow5, ipfix
-from river import River, free_port
+from river import River, free_port, sent_by, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +125,33 @@ def test_an_agent_that_is_killed_between_a_template_and_its_data_loses_no_record
     assert agent.counter("weir_agent_sets_parked_total") == 0
     river.settle()
     assert river.totals("1h", "net 10.77.0.0/16")[0] == 50
+
+
+def resident_bytes(program):
+    return int(Path(f"/proc/{program.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_thousand_exporters_stay_inside_the_memory_that_their_agent_was_given(tmp_path):
+    most = {"batches": 4 << 20, "queue": 2 << 20, "cache": 2 << 20}
+    options = {name: f"{size >> 20}MiB" for name, size in most.items()}
+    with River(tmp_path, aggregators=1, options={"agent": options}) as river:
+        agent = river.agent1
+        sanitized = "libasan" in Path(f"/proc/{agent.process.pid}/maps").read_text()
+        flows, parcel = 200000, 256 << 10  # a queue is overrun by the parcel that filled it
+        generator = river.generator(flows, 60000, format="ipfix", exporters=1000, ipv6=10)
+
+        def inside():
+            assert agent.counter("weir_agent_batches_memory_bytes") <= most["batches"]
+            assert agent.counter("weir_agent_queue_bytes") <= most["queue"] + parcel
+            assert agent.counter("weir_agent_cache_bytes") <= most["cache"]
+            assert sanitized or agent.counter("weir_agent_resident_bytes") < 40 << 20
+            return agent.counter("weir_agent_flows_decoded_total") >= flows
+
+        wait_for("all flows to be decoded", inside)
+        sent = sent_by(generator)
+        river.settle()
+        assert agent.counter("weir_agent_batches_closed_total", cause="memory") > 0, "4 MiB are less than they would like"
+        assert agent.counter("weir_agent_flows_dropped_total") == 0
+        assert river.totals("3h") == tuple(sent[key] for key in ("flows", "packets", "bytes"))
+        assert agent.counter("weir_agent_resident_bytes") == pytest.approx(resident_bytes(agent), rel=0.1)
+        wait_for("what is idle to be given back", lambda: agent.counter("weir_agent_batches_memory_bytes") == 0)

@@ -23,7 +23,7 @@ void input_init(struct input *input, const struct agent_decoder_conf *conf)
     struct agent_decoder_conf usual = AGENT_DECODER_DEFAULTS;
     struct agent_gather_conf gather = AGENT_GATHER_DEFAULTS;
     struct agent_sink sink = {keep, input};
-    int rc = agent_pool_create(1 << 20, &input->pool);
+    int rc = agent_pool_create(16 << 20, &input->pool);
     if (rc == 0) rc = agent_gather_create(&gather, input->pool, sink, &input->gather);
     if (rc == 0) rc = agent_decoder_create(conf == NULL ? &usual : conf, input->gather, &input->decoder);
     assert(rc == 0);
@@ -34,7 +34,7 @@ void input_fini(struct input *input)
     agent_decoder_destroy(input->decoder);
     agent_gather_destroy(input->gather);
     for (size_t i = 0; i < input->batch_count; i++)
-        weir_batch_destroy(input->batches[i]);
+        agent_pool_give(input->pool, &input->batches[i]);
     agent_pool_destroy(input->pool);
 }
 

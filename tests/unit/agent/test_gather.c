@@ -9,8 +9,10 @@
 struct kept {
     struct agent_pool *pool;
     bool refuses;
+    bool returns; /* at once, as the agent does */
     int taken;
     uint64_t flows;
+    uint32_t last_count;
     struct weir_batch *last;
 };
 
@@ -21,7 +23,11 @@ static int keep(void *ctx, struct weir_batch **batch_p)
     agent_pool_give(kept->pool, &kept->last);
     kept->taken++;
     kept->flows += (*batch_p)->count;
-    kept->last = *batch_p;
+    kept->last_count = (*batch_p)->count;
+    if (kept->returns)
+        agent_pool_give(kept->pool, batch_p);
+    else
+        kept->last = *batch_p;
     *batch_p = NULL;
     return 0;
 }
@@ -308,22 +314,59 @@ static void a_thousand_sources_stay_inside_the_memory_they_were_given(void **sta
     (void)state;
     enum { SOURCES = 1000 };
     struct fixture f;
-    struct agent_gather_conf conf = AGENT_GATHER_DEFAULTS;
-    conf.most_open_bytes = 16 << 20;
-    init(&f, conf);
+    init(&f, AGENT_GATHER_DEFAULTS);
+    struct agent_pool_stats stats = agent_pool_stats(f.pool);
+    assert_true(stats.most <= 4 << 20 && stats.most < SOURCES * agent_pool_batch_bytes(1) / 3);
     struct agent_stream *streams[SOURCES];
     for (int i = 0; i < SOURCES; i++)
         assert_int_equal(agent_gather_attach(f.gather, &here, &streams[i]), 0);
     for (int round = 0; round < 20; round++) {
         for (int i = 0; i < SOURCES; i++) {
-            assert_true(add(&f, streams[i], 30));
-            assert_true(agent_gather_open_bytes(f.gather) <= conf.most_open_bytes);
+            assert_true(add(&f, streams[i], i == 5 ? 150 : 30));
+            stats = agent_pool_stats(f.pool);
+            assert_true(stats.taken + stats.idle <= stats.most);
+            assert_true(streams[i]->batch->lent); /* not from elsewhere */
         }
     }
     assert_true(agent_gather_counted(f.gather)->batches_memory > 0);
     for (int i = 0; i < SOURCES; i++)
         agent_gather_detach(f.gather, &streams[i]);
-    assert_int_equal(f.kept.flows, SOURCES * 20 * 30);
+    assert_int_equal(f.kept.flows, SOURCES * 20 * 30 + 20 * 120);
+    fini(&f);
+}
+
+static void without_room_the_batch_that_is_open_for_longest_is_closed(void **state)
+{
+    (void)state;
+    struct fixture f;
+    init(&f, AGENT_GATHER_DEFAULTS);
+    f.kept.returns = true;
+    struct weir_batch *whole[8] = {NULL};
+    struct agent_stream *other = NULL;
+    struct agent_stream *third = NULL;
+    assert_int_equal(agent_gather_attach(f.gather, &here, &other), 0);
+    assert_int_equal(agent_gather_attach(f.gather, &here, &third), 0);
+    assert_true(add(&f, f.stream, 40));
+    assert_true(add(&f, other, 50));
+    for (int i = 0; i < 8; i++)
+        (void)agent_pool_take(f.pool, WEIR_BATCH_MOST, &whole[i]);
+    struct weir_batch *small[64] = {NULL};
+    int smalls = 0;
+    while (agent_pool_take(f.pool, 1, &small[smalls]) == 0)
+        smalls++;
+    assert_true(add(&f, third, 1));
+    assert_int_equal(f.kept.taken, 1);
+    assert_int_equal(f.kept.last_count, 40);
+    assert_null(f.stream->batch);
+    assert_non_null(other->batch);
+    assert_int_equal(agent_gather_counted(f.gather)->batches_memory, 1);
+    agent_gather_detach(f.gather, &other);
+    agent_gather_detach(f.gather, &third);
+    assert_int_equal(f.kept.flows, 91);
+    for (int i = 0; i < 8; i++)
+        agent_pool_give(f.pool, &whole[i]);
+    for (int i = 0; i < smalls; i++)
+        agent_pool_give(f.pool, &small[i]);
     fini(&f);
 }
 
@@ -346,35 +389,50 @@ static void rows_that_find_no_memory_are_counted(void **state)
     (void)state;
     struct fixture f;
     init(&f, AGENT_GATHER_DEFAULTS);
+    struct weir_batch *others[8] = {NULL}; /* hold all that the pool has */
+    int count = 0;
+    while (agent_pool_take(f.pool, WEIR_BATCH_MOST, &others[count]) == 0)
+        count++;
     weir_mem_fail_after(0);
     assert_false(add(&f, f.stream, 30));
     weir_mem_fail_after(-1);
     assert_int_equal(agent_gather_counted(f.gather)->dropped_no_memory, 30);
-    assert_true(add(&f, f.stream, 60));
-    weir_mem_fail_after(0);
+    assert_true(add(&f, f.stream, 60)); /* from elsewhere */
     assert_true(add(&f, f.stream, 60)); /* cannot grow: closes, and another one opens */
-    weir_mem_fail_after(-1);
     assert_int_equal(agent_gather_counted(f.gather)->batches_memory, 1);
     assert_int_equal(f.kept.flows, 60);
+    agent_gather_flush(f.gather);
+    agent_gather_lose(f.stream, &(struct weir_loss){.sequence_lost = 1});
+    assert_int_equal(report_at(&f, 99000, 70000), 3); /* a report finds a place, too */
+    for (int i = 0; i < count; i++)
+        agent_pool_give(f.pool, &others[i]);
     fini(&f);
 }
 
-static void a_pool_keeps_no_more_than_its_bytes(void **state)
+static void values_of_extra_columns_are_bounded_too(void **state)
 {
     (void)state;
-    struct agent_pool *pool = NULL;
-    struct weir_batch *batch[3] = {NULL};
-    assert_int_equal(agent_pool_create(agent_pool_batch_bytes(WEIR_BATCH_MOST) * 2, &pool), 0);
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(agent_pool_take(pool, 2000, &batch[i]), 0);
-    struct weir_batch *second = batch[1];
-    for (int i = 0; i < 3; i++)
-        agent_pool_give(pool, &batch[i]);
-    assert_int_equal(agent_pool_bytes(pool), agent_pool_batch_bytes(WEIR_BATCH_MOST) * 2);
-    assert_int_equal(agent_pool_take(pool, WEIR_BATCH_MOST, &batch[0]), 0);
-    assert_ptr_equal(batch[0], second); /* the one that is warm */
-    agent_pool_give(pool, &batch[0]);
-    agent_pool_destroy(pool);
+    struct fixture f;
+    struct agent_gather_conf conf = AGENT_GATHER_DEFAULTS;
+    conf.most_extra_bytes = 1000;
+    init(&f, conf);
+    struct agent_stream *other = NULL;
+    assert_int_equal(agent_gather_attach(f.gather, &here, &other), 0);
+    const struct agent_gather_note note = {WEIR_PROTOCOL_IPFIX, 1000, 900};
+    struct agent_stream *streams[] = {f.stream, other};
+    for (int i = 0; i < 40; i++) {
+        assert_non_null(agent_gather_room_extra(f.gather, streams[i % 2], 1, 300));
+        agent_gather_commit(f.gather, streams[i % 2], 1, 0, &note);
+        assert_true(agent_gather_extra_bytes(f.gather) <= conf.most_extra_bytes);
+    }
+    assert_true(agent_gather_counted(f.gather)->batches_memory > 0);
+    assert_non_null(agent_gather_room_extra(f.gather, other, 1, 5000)); /* one alone may be larger */
+    agent_gather_commit(f.gather, other, 1, 0, &note);
+    agent_gather_detach(f.gather, &other);
+    agent_gather_flush(f.gather);
+    assert_int_equal(agent_gather_extra_bytes(f.gather), 0);
+    assert_int_equal(f.kept.flows, 41);
+    fini(&f);
 }
 
 int main(void)
@@ -391,9 +449,10 @@ int main(void)
         cmocka_unit_test(only_so_many_streams_say_why_and_all_say_how_much),
         cmocka_unit_test(a_stream_that_goes_away_hands_its_batch_over),
         cmocka_unit_test(a_thousand_sources_stay_inside_the_memory_they_were_given),
+        cmocka_unit_test(without_room_the_batch_that_is_open_for_longest_is_closed),
         cmocka_unit_test(more_streams_than_allowed_are_refused),
         cmocka_unit_test(rows_that_find_no_memory_are_counted),
-        cmocka_unit_test(a_pool_keeps_no_more_than_its_bytes),
+        cmocka_unit_test(values_of_extra_columns_are_bounded_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,7 +65,7 @@ static void a_queue_keeps_the_order_and_says_when_to_wake(void **state)
             weir_batch_destroy(batch);
         }
         assert_true(count > 2 && count < 20);
-        assert_int_equal(agent_queue_flows(queue), 10 * count);
+        assert_int_equal(agent_queue_stats(queue).flows, 10 * count);
         if (round == 1) break; /* what is left goes with the queue */
         struct agent_parcel *parcel = agent_queue_take_all(queue);
         for (uint32_t n = 1; parcel != NULL; n++) {
@@ -75,7 +75,8 @@ static void a_queue_keeps_the_order_and_says_when_to_wake(void **state)
             parcel = next;
         }
         assert_false(agent_queue_is_full(queue));
-        assert_int_equal(agent_queue_flows(queue), 0);
+        assert_int_equal(agent_queue_stats(queue).flows, 0);
+        assert_int_equal(agent_queue_stats(queue).bytes, 0);
     }
     agent_queue_destroy(queue);
     agent_packer_destroy(packer);

@@ -160,7 +160,7 @@ static void batches_close_before_their_values_are_too_many_and_nothing_is_lost(v
         assert_true(header.raw_bytes <= WEIR_BODY_RAW_MOST);
         weir_buf_fini(&body);
     }
-    assert_int_equal(agent_gather_open_bytes(input.gather), 0);
+    assert_int_equal(agent_gather_extra_bytes(input.gather), 0);
     weir_batch_encoder_destroy(encoder);
 }
 
