@@ -32,6 +32,7 @@ typedef void weir_mapstore_item_fn(void *ctx, const struct weir_mapstore_item *i
 
 struct weir_mapstore_ops {
     const char *name; /* "static", "etcd" */
+    bool says_who_lives;
     int (*get)(struct weir_mapstore *store, const char *prefix, bool stale, weir_mapstore_item_fn *fn, void *ctx,
                int64_t *ret_revision, struct weir_why *why);
     int (*cas)(struct weir_mapstore *store, const char *key, int64_t revision, struct weir_view value, int64_t lease,

@@ -4,7 +4,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/cluster/entry.h"
-#include "common/cluster/mapstore.h"
+#include "common/cluster/rebalance.h"
 #include "common/daemon/cluster_file.h"
 #include "common/daemon/program.h"
 
@@ -133,17 +133,6 @@ static void refuse_entry(struct weir_follow *follow, const char *key, const char
              weir_log_quote(reason, quoted, sizeof quoted), held_back);
 }
 
-/** The shard of a key, "map/17", or WEIR_ENOTFOUND. */
-static int shard_of_key(const char *key)
-{
-    char again[32];
-    const char *digits = key + sizeof entries_prefix - 1;
-    if (strncmp(key, entries_prefix, sizeof entries_prefix - 1) != 0 || strlen(digits) > 3) return WEIR_ENOTFOUND;
-    int shard = atoi(digits);
-    snprintf(again, sizeof again, "%s%d", entries_prefix, shard);
-    return strcmp(again, key) == 0 && shard < WEIR_SHARDS ? shard : WEIR_ENOTFOUND;
-}
-
 /** What the store says of a shard becomes what we know, if it is newer. */
 static void take_item(void *ctx, const struct weir_mapstore_item *item)
 {
@@ -151,7 +140,7 @@ static void take_item(void *ctx, const struct weir_mapstore_item *item)
     struct weir_entry entry;
     struct weir_why why = {""};
     char key[WEIR_MAPSTORE_KEY_MOST * 2 + 3];
-    int shard = shard_of_key(item->key);
+    int shard = weir_mapstore_shard(item->key, entries_prefix);
     weir_log_quote(item->key, key, sizeof key);
     if (shard < 0) {
         refuse_entry(follow, key, "not the key of a shard");

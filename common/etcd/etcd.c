@@ -502,6 +502,7 @@ static void etcd_destroy(struct weir_mapstore *store)
 
 static const struct weir_mapstore_ops etcd_ops = {
     .name = "etcd",
+    .says_who_lives = true,
     .get = etcd_get,
     .cas = etcd_cas,
     .watch = etcd_watch,

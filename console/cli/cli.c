@@ -47,6 +47,14 @@ const struct cli_verb cli_verbs[] = {
      .examples = "  weir status\n"
                  "  weir status -o json\n"
                  "  weir status --partial fail || echo 'an aggregator is missing'\n"},
+    {.name = "cluster",
+     .bit = CLI_CLUSTER,
+     .words = "status | rebalance",
+     .summary = "who owns the shards, and who should",
+     .run = cli_cluster,
+     .examples = "  weir cluster status\n"
+                 "  weir cluster status -o json | jq '.shards[] | select(.joining != [])'\n"
+                 "  weir cluster rebalance --dry-run              # what would move\n"},
     {.name = "replay",
      .bit = CLI_REPLAY,
      .words = "FILE.pcap --to HOST:PORT",

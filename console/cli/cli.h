@@ -34,6 +34,7 @@ enum {
     CLI_KEYS = 1 << 6,
     CLI_CONFIG = 1 << 7,
     CLI_COMPLETION = 1 << 8,
+    CLI_CLUSTER = 1 << 9,
     CLI_EVERY = -1,
 };
 
@@ -106,6 +107,7 @@ enum cli_exit cli_flows(const struct cli_args *args);
 enum cli_exit cli_series(const struct cli_args *args);
 enum cli_exit cli_exporters(const struct cli_args *args);
 enum cli_exit cli_status(const struct cli_args *args);
+enum cli_exit cli_cluster(const struct cli_args *args);
 enum cli_exit cli_replay(const struct cli_args *args);
 enum cli_exit cli_keys(const struct cli_args *args);
 enum cli_exit cli_config(const struct cli_args *args);

@@ -4,6 +4,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "console/http/answer_json.h"
+#include "console/http/cluster.h"
 #include "console/http/fleet.h"
 #include "console/http/query.h"
 #include "console/http/schema.h"
@@ -19,12 +20,14 @@ struct console_api {
     char name[WEIR_NAME_BYTES];
     struct console_asker asker;
     const struct weir_map *map;
+    char *cluster;
     struct weir_metrics *metrics;
     bool (*ready)(void *ctx, struct weir_buf *reason);
     void *ready_ctx;
 
-    pthread_rwlock_t lock; /* guards the settings */
+    pthread_rwlock_t lock; /* guards the settings and the shards */
     struct console_api_settings settings;
+    struct weir_shard shards[WEIR_SHARDS]; /* as this console goes by them */
 
     pthread_mutex_t fleet_mutex; /* guards the answer below */
     struct weir_answer fleet;    /* to NODES, for gauges */
@@ -269,6 +272,36 @@ static void handle_version(struct call *call)
     weir_buf_u8(&call->reply->body, '\n');
 }
 
+static void handle_cluster(struct call *call)
+{
+    call->reply->type = "application/json";
+    struct weir_shard shards[WEIR_SHARDS];
+    pthread_rwlock_rdlock(&call->api->lock);
+    memcpy(shards, call->api->shards, sizeof shards);
+    pthread_rwlock_unlock(&call->api->lock);
+    if (console_cluster_status(call->api->cluster, call->api->map, shards, &call->reply->body, &call->fault)) return;
+    weir_buf_clear(&call->reply->body);
+    refuse(call);
+}
+
+static void handle_rebalance(struct call *call)
+{
+    char line[128] = "";
+    bool dry = false;
+    if (call->token.role < CONSOLE_ADMIN) {
+        console_fault_set(&call->fault, CONSOLE_PROBLEM_FORBIDDEN, "", "a token of the role admin is needed");
+    } else if (console_flag_read(call->request->body, "dry_run", &dry, &call->fault)) {
+        call->reply->type = "application/json";
+        console_cluster_rebalance(call->api->cluster, dry, &call->reply->body, line, &call->fault);
+    }
+    if (call->fault.kind != CONSOLE_NO_PROBLEM) {
+        weir_buf_clear(&call->reply->body);
+        refuse(call);
+    }
+    weir_log(WEIR_LOG_INFO, "audit.rebalance", "token=%s client=%s dry=%d done=\"%s\" status=%d", call->token.name,
+             call->request->client, dry, line, call->reply->status == 0 ? 200 : call->reply->status);
+}
+
 static void handle_live(struct call *call)
 {
     weir_buf_text(&call->reply->body, "ok\n");
@@ -307,6 +340,8 @@ static const struct route {
     {"/api/v1/exporters", GET, false, handle_exporters},
     {"/api/v1/drops", GET, false, handle_drops},
     {"/api/v1/nodes", GET, false, handle_nodes},
+    {"/api/v1/cluster", GET, false, handle_cluster},
+    {"/api/v1/cluster/rebalance", POST, false, handle_rebalance},
     {"/api/v1/schema", GET, false, handle_schema},
     {"/api/v1/version", GET, true, handle_version},
     {"/metrics", GET, false, handle_metrics},
@@ -467,6 +502,12 @@ int console_api_create(const struct console_api_conf *conf, const struct console
     snprintf(api->name, sizeof api->name, "%s", conf->name);
     api->asker = conf->asker;
     api->map = conf->map;
+    memcpy(api->shards, conf->map->shards, sizeof api->shards);
+    api->cluster = weir_strdup(conf->cluster);
+    if (api->cluster == NULL) {
+        weir_free(api);
+        return WEIR_ENOMEM;
+    }
     api->metrics = conf->metrics;
     api->ready = conf->ready;
     api->ready_ctx = conf->ready_ctx;
@@ -486,11 +527,19 @@ void console_api_set(struct console_api *api, const struct console_api_settings 
     console_tokens_destroy(old);
 }
 
+void console_api_set_shards(struct console_api *api, const struct weir_shard shards[WEIR_SHARDS])
+{
+    pthread_rwlock_wrlock(&api->lock);
+    memcpy(api->shards, shards, sizeof api->shards);
+    pthread_rwlock_unlock(&api->lock);
+}
+
 void console_api_destroy(struct console_api *api)
 {
     if (api == NULL) return;
     if (api->has_fleet) weir_answer_fini(&api->fleet);
     console_tokens_destroy(api->settings.tokens);
+    weir_free(api->cluster);
     pthread_rwlock_destroy(&api->lock);
     pthread_mutex_destroy(&api->fleet_mutex);
     weir_free(api);

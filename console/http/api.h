@@ -16,6 +16,7 @@ struct console_api_conf {
     const char *name;           /* of this console; copied */
     struct console_asker asker; /* asks the aggregators */
     const struct weir_map *map; /* borrowed for the life of the api */
+    const char *cluster;        /* cluster.conf; copied */
     struct weir_metrics *metrics;
     /** Is there anybody to ask? Writes the reason when not. */
     bool (*ready)(void *ctx, struct weir_buf *reason);
@@ -35,6 +36,9 @@ int console_api_create(const struct console_api_conf *conf, const struct console
 
 /** Use other settings from the next request on; takes the tokens. Any thread. */
 void console_api_set(struct console_api *api, const struct console_api_settings *settings);
+
+/** Other owners of the shards, by the indices of the map. Any thread. */
+void console_api_set_shards(struct console_api *api, const struct weir_shard shards[WEIR_SHARDS]);
 
 /** A weir_http_fn; @ctx is the api. */
 void console_api_handle(void *ctx, const struct weir_http_request *request, struct weir_http_reply *reply);

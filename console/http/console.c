@@ -3,6 +3,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/daemon/cluster_file.h"
+#include "common/daemon/cluster_follow.h"
 #include "console/http/api.h"
 #include "console/http/conf.h"
 #include "console/http/scatter.h"
@@ -16,7 +17,8 @@ enum { BODY_MOST = 256 * 1024, TOKEN_FILE_MOST = 4096 * 512, HTTP_TIMEOUT_S = 12
 
 struct console {
     struct weir_metrics *metrics;
-    struct weir_map *map;
+    struct weir_follow *follow;
+    struct weir_map *map; /* of the start: its nodes hold for the life of the console */
     struct console_scatter *scatter;
     struct console_api *api;
     struct weir_http *http;
@@ -76,6 +78,7 @@ static void console_destroy(void *self)
 {
     struct console *console = self;
     if (console == NULL) return;
+    weir_follow_destroy(console->follow);
     if (console->scatter != NULL) console_scatter_close(console->scatter); /* lets handlers end */
     weir_http_destroy(console->http);
     console_api_destroy(console->api);
@@ -109,6 +112,7 @@ static int start_api(const struct weir_daemon *daemon, const struct console_conf
     struct console_api_conf api = {.name = conf->name,
                                    .asker = {.ask = console_scatter_ask, .ctx = console->scatter},
                                    .map = console->map,
+                                   .cluster = conf->cluster,
                                    .metrics = daemon->metrics,
                                    .ready = is_ready,
                                    .ready_ctx = console};
@@ -132,6 +136,29 @@ static int start_api(const struct weir_daemon *daemon, const struct console_conf
     return 0;
 }
 
+/** Who owns what, from the next question on. */
+static void map_changed(void *ctx, struct weir_map *map)
+{
+    struct console *console = ctx;
+    console_scatter_set_shards(console->scatter, map->shards);
+    console_api_set_shards(console->api, map->shards);
+    weir_log(WEIR_LOG_INFO, "map.used", "epoch=%u", map->epoch);
+    weir_map_free(map);
+}
+
+static int follow_map(const struct weir_daemon *daemon, const struct console_conf *conf, struct console *console,
+                      struct weir_why *why)
+{
+    struct weir_follow_conf follow = {.loop = daemon->loop,
+                                      .metrics = daemon->common,
+                                      .file = conf->cluster,
+                                      .cache = conf->map_cache,
+                                      .changed = map_changed,
+                                      .ctx = console};
+    int rc = weir_follow_create(&follow, &console->follow, why);
+    return rc < 0 ? rc : weir_follow_read(console->follow, &console->map, why);
+}
+
 static int console_create(const struct weir_daemon *daemon, const void *given, void **ret, struct weir_why *why)
 {
     const struct console_conf *conf = given;
@@ -141,7 +168,7 @@ static int console_create(const struct weir_daemon *daemon, const void *given, v
     console->metrics = daemon->metrics;
     console->answer_most = conf->answer_most_bytes;
 
-    int rc = weir_cluster_file_read(conf->cluster, &console->map, why);
+    int rc = follow_map(daemon, conf, console, why);
     if (rc < 0) goto fail;
     rc = start_scatter(daemon, conf, console, why);
     if (rc < 0) goto fail;

@@ -15,11 +15,14 @@
     PROBLEM(FORBIDDEN, 403, "forbidden", "The token does not allow this")                     \
     PROBLEM(NOT_FOUND, 404, "not-found", "There is no such resource")                         \
     PROBLEM(METHOD_NOT_ALLOWED, 405, "method-not-allowed", "The resource has no such method") \
+    PROBLEM(CONFLICT, 409, "conflict", "Somebody else changed it meanwhile")                  \
+    PROBLEM(NOT_POSSIBLE, 409, "not-possible", "It cannot be done as things are")             \
     PROBLEM(UNSUPPORTED_MEDIA, 415, "unsupported-media", "The body is not JSON")              \
     PROBLEM(BUDGET_EXCEEDED, 422, "budget-exceeded", "The answer would be too large")         \
     PROBLEM(INTERNAL, 500, "internal", "Something went wrong here")                           \
     PROBLEM(PARTIAL, 503, "partial", "Not every aggregator answered")                         \
     PROBLEM(NOT_READY, 503, "not-ready", "Nobody to ask")                                     \
+    PROBLEM(STORE_UNREACHABLE, 503, "store-unreachable", "The map store does not answer")     \
     PROBLEM(TIMEOUT, 504, "timeout", "No aggregator answered in time")
 
 enum console_problem {

@@ -689,3 +689,21 @@ bool console_filter_read(struct weir_view body, char **ret, size_t *size, struct
     json_decref(object);
     return good;
 }
+
+bool console_flag_read(struct weir_view body, const char *name, bool *ret, struct console_fault *fault)
+{
+    json_error_t error;
+    *ret = false;
+    if (body.size == 0) return true;
+    json_t *object = json_loadb((const char *)body.data, body.size, 0, &error);
+    const json_t *flag = json_object_get(object, name);
+    bool good = json_is_object(object) && (flag == NULL || json_is_boolean(flag));
+    if (object == NULL) {
+        console_fault_set(fault, CONSOLE_PROBLEM_UNSUPPORTED_MEDIA, "", "the body is not JSON: %.120s", error.text);
+    } else if (!good) {
+        console_fault_set(fault, CONSOLE_PROBLEM_BAD_PARAMETER, "", "{\"%.40s\":true or false} is expected", name);
+    }
+    *ret = json_is_true(flag);
+    json_decref(object);
+    return good;
+}

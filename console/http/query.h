@@ -84,4 +84,10 @@ const char *console_field_name(uint8_t field);
 /** A cursor for the page after @place of @query, as text that survives in a URL. */
 void console_cursor_print(const struct console_query *query, const struct weir_place *place, struct weir_buf *out);
 
+/**
+ * The member @name of a body in JSON, true or false. It is false when it is left out, and so it is without a body.
+ * Returns false when the body is something else, and notes the fault.
+ */
+bool console_flag_read(struct weir_view body, const char *name, bool *ret, struct console_fault *fault);
+
 #endif

@@ -40,7 +40,8 @@ struct asking {
     int64_t started_mono_ms;
     int64_t deadline_mono_ms;
     uint32_t pending;
-    bool finished; /* under the scatter's mutex */
+    uint32_t ownerless; /* shards that nobody owns */
+    bool finished;      /* under the scatter's mutex */
     bool closed;
     struct part parts[WEIR_NODES_MOST];
 };
@@ -54,7 +55,8 @@ struct peer {
 
 struct console_scatter {
     struct weir_loop *loop;
-    const struct weir_map *map;
+    const struct weir_map *map;            /* its nodes */
+    struct weir_shard shards[WEIR_SHARDS]; /* of the loop's thread */
     struct weir_keys keys;
     struct weir_metrics *metrics;
     _Atomic uint64_t *answer_most;
@@ -147,8 +149,11 @@ static void assign_shards(struct console_scatter *scatter, struct asking *asking
         troubled[i] = peer_trouble(&scatter->peers[i], now_mono_ms) != NULL;
     for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
         if (!weir_question_wants_shard(asking->question, shard)) continue;
-        const struct weir_shard *owned = &scatter->map->shards[shard];
-        if (owned->member_count == 0) continue;
+        const struct weir_shard *owned = &scatter->shards[shard];
+        if (owned->member_count == 0) {
+            asking->ownerless++;
+            continue;
+        }
         uint8_t owner = owned->members[0];
         for (uint8_t i = 0; i < owned->member_count; i++) {
             if (troubled[owned->members[i]]) continue;
@@ -438,6 +443,18 @@ static int conclude_part(struct console_scatter *scatter, const struct asking *a
     return weir_answer_add_source(whole, &source);
 }
 
+/** Shards that nobody owns are as little in the answer as those of an aggregator that is gone. */
+static int conclude_ownerless(const struct asking *asking, struct weir_answer *whole)
+{
+    struct weir_answer_source source = {.shards_asked = asking->ownerless};
+    int64_t name = weir_answer_name(whole, "(nobody)");
+    int64_t why = weir_answer_name(whole, "the map has no members of these shards");
+    if (name < 0 || why < 0) return WEIR_ENOMEM;
+    source.name = (uint32_t)name;
+    source.reason = (uint32_t)why;
+    return weir_answer_add_source(whole, &source);
+}
+
 int console_scatter_ask(void *ctx, const struct weir_question *question, struct weir_answer *answer)
 {
     struct console_scatter *scatter = ctx;
@@ -466,6 +483,8 @@ int console_scatter_ask(void *ctx, const struct weir_question *question, struct 
         if (rc == 0 && asked) rc = conclude_part(scatter, asking, i, answer);
         weir_buf_fini(&asking->parts[i].bodies);
     }
+    if (rc == 0 && asking->ownerless > 0 && question->shape != WEIR_SHAPE_NODES)
+        rc = conclude_ownerless(asking, answer);
     weir_free(asking);
     return rc;
 }
@@ -494,6 +513,7 @@ int console_scatter_create(const struct console_scatter_conf *conf, struct conso
     if (scatter == NULL) return weir_why_set(why, WEIR_ENOMEM, "out of memory");
     scatter->loop = conf->loop;
     scatter->map = conf->map;
+    memcpy(scatter->shards, conf->map->shards, sizeof scatter->shards);
     scatter->keys = *conf->keys;
     scatter->metrics = conf->metrics;
     scatter->answer_most = conf->answer_most;
@@ -524,6 +544,11 @@ int console_scatter_create(const struct console_scatter_conf *conf, struct conso
 fail:
     console_scatter_destroy(scatter);
     return rc;
+}
+
+void console_scatter_set_shards(struct console_scatter *scatter, const struct weir_shard shards[WEIR_SHARDS])
+{
+    memcpy(scatter->shards, shards, sizeof scatter->shards);
 }
 
 void console_scatter_drain(struct console_scatter *scatter)

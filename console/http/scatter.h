@@ -17,7 +17,7 @@ struct console_scatter;
 
 struct console_scatter_conf {
     struct weir_loop *loop;
-    const struct weir_map *map;   /* borrowed for the life of the scatter */
+    const struct weir_map *map;   /* borrowed for the life of the scatter; its shards are copied */
     const struct weir_keys *keys; /* copied */
     struct weir_metrics *metrics;
     _Atomic uint64_t *answer_most; /* largest answer of one aggregator, in bytes; read at each chunk */
@@ -25,6 +25,9 @@ struct console_scatter_conf {
 
 /** Connect to every aggregator, in the background. On the loop's thread. WEIR_EPARAM, WEIR_EIO, WEIR_ENOMEM. */
 int console_scatter_create(const struct console_scatter_conf *conf, struct console_scatter **ret, struct weir_why *why);
+
+/** Other owners from the next question on; indices are those of the map. On the loop's thread. */
+void console_scatter_set_shards(struct console_scatter *scatter, const struct weir_shard shards[WEIR_SHARDS]);
 
 /** A console_ask_fn; @ctx is the scatter. Any thread but the loop's. */
 int console_scatter_ask(void *ctx, const struct weir_question *question, struct weir_answer *answer);

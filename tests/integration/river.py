@@ -269,12 +269,20 @@ class River:
             for name in self.names["aggregator"]
         ]
         self.members = {"epoch": 1, "tenant": "default", "replication": self.replication, "brokers": brokers, "aggregators": aggregators}
+        self.members |= self.extra.get("cluster", {})
         self.cluster.write_text(conf_file(self.members))
         for kind, names in self.names.items():
             for name in names:
                 self.add(kind, name).start(ready=False)
+        if self.members.get("map") == "etcd":
+            self.place()
         for program in self.programs.values():
             program.wait_ready()
+
+    def place(self):
+        """Give every shard its members: with a map in etcd nobody has any before."""
+        self.programs["console"].logged("http.listening")
+        self.weir("cluster", "rebalance")
 
     def add(self, kind, program, /, **options):
         """A program that is not started yet, with the options of its kind."""
@@ -284,15 +292,15 @@ class River:
             own |= {"name": program, "listen": [f"127.0.0.1:{free_port()}"], "state": str(folder / "state")}
         elif kind == "broker":
             (member,) = (m for m in self.members["brokers"] if m["name"] == program)
-            own |= {"name": program, "listen": member["endpoint"], "allow": str(self.allow)}
+            own |= {"name": program, "listen": member["endpoint"], "allow": str(self.allow), "map_cache": str(folder / "map")}
         elif kind == "aggregator":
             (member,) = (m for m in self.members["aggregators"] if m["name"] == program)
             own |= {"name": program, "listen": member["endpoint"], "ask": member["ask_endpoint"]}
-            own |= {"allow": str(self.allow), "state": str(folder / "state")}
+            own |= {"allow": str(self.allow), "state": str(folder / "state"), "map_cache": str(folder / "map")}
         else:
             port = free_port()
             self.url = f"http://127.0.0.1:{port}"
-            own |= {"name": program, "listen": f"127.0.0.1:{port}", "tokens": str(self.tokens)}
+            own |= {"name": program, "listen": f"127.0.0.1:{port}", "tokens": str(self.tokens), "map_cache": str(folder / "map")}
         self.programs[program] = Program(self, kind, program, own | self.extra.get(kind, {}) | options)
         return self.programs[program]
 

@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "tests/support/cmocka.h"
 
@@ -145,10 +146,12 @@ struct fixture {
     struct fake fake;
     struct weir_metrics metrics;
     struct weir_map *map;
+    char cluster[64]; /* cluster.conf */
     struct console_api *api;
     struct weir_http *http;
     char all[CONSOLE_TOKEN_TEXT]; /* tokens */
     char fra[CONSOLE_TOKEN_TEXT];
+    char admin[CONSOLE_TOKEN_TEXT];
     bool ready;
 };
 
@@ -161,15 +164,31 @@ static bool fixture_ready(void *ctx, struct weir_buf *reason)
 
 static struct console_tokens *fixture_tokens(struct fixture *f)
 {
-    char line[2][CONSOLE_TOKEN_LINE];
-    char text[2 * CONSOLE_TOKEN_LINE + 2];
+    char line[3][CONSOLE_TOKEN_LINE];
+    char text[3 * CONSOLE_TOKEN_LINE + 3];
     struct weir_why why;
     struct console_tokens *tokens = NULL;
     assert_int_equal(console_token_make("everybody", CONSOLE_VIEWER, "*", f->all, line[0], &why), 0);
     assert_int_equal(console_token_make("frankfurt", CONSOLE_VIEWER, "fra", f->fra, line[1], &why), 0);
-    snprintf(text, sizeof text, "%s\n%s\n", line[0], line[1]);
+    assert_int_equal(console_token_make("operator", CONSOLE_ADMIN, "*", f->admin, line[2], &why), 0);
+    snprintf(text, sizeof text, "%s\n%s\n%s\n", line[0], line[1], line[2]);
     assert_int_equal(console_tokens_parse(text, "tokens", &tokens, &why), 0);
     return tokens;
+}
+
+static void write_cluster(struct fixture *f)
+{
+    static const char text[] =
+        "epoch = 7; replication = 2;\n"
+        "aggregators = ({ name = \"agg-1\"; endpoint = \"tcp://192.0.2.1:7002\"; zone = \"east\";\n"
+        "  ask_endpoint = \"tcp://192.0.2.1:7003\"; key = \"rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7\"; },\n"
+        "  { name = \"agg-2\"; endpoint = \"tcp://192.0.2.2:7002\";\n"
+        "  ask_endpoint = \"tcp://192.0.2.2:7003\"; key = \"Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID\"; });\n";
+    strcpy(f->cluster, "/tmp/weir-test-cluster-XXXXXX");
+    int fd = mkstemp(f->cluster);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, sizeof text - 1), sizeof text - 1);
+    close(fd);
 }
 
 static int set_up(void **state)
@@ -180,6 +199,7 @@ static int set_up(void **state)
     f->ready = true;
     weir_question_init(&f->fake.last);
     assert_int_equal(weir_metrics_init(&f->metrics, console_metric_rows, CONSOLE_COUNTERS), 0);
+    write_cluster(f);
     f->map = calloc(1, sizeof *f->map);
     weir_map_init(f->map);
     struct weir_node broker = {.name = "broker1"};
@@ -187,6 +207,7 @@ static int set_up(void **state)
     struct console_api_conf conf = {.name = "console1",
                                     .asker = {.ask = fake_ask, .ctx = &f->fake},
                                     .map = f->map,
+                                    .cluster = f->cluster,
                                     .metrics = &f->metrics,
                                     .ready = fixture_ready,
                                     .ready_ctx = f};
@@ -204,6 +225,7 @@ static int tear_down(void **state)
     struct fixture *f = *state;
     weir_http_destroy(f->http);
     console_api_destroy(f->api);
+    unlink(f->cluster);
     weir_question_fini(&f->fake.last);
     weir_metrics_fini(&f->metrics);
     free(f->map);
@@ -675,6 +697,39 @@ static void probes_and_contract_are_served(void **state)
     json_decref(json);
 }
 
+static void the_cluster_is_shown_with_who_owns_which_shard(void **state)
+{
+    struct fixture *f = *state;
+    json_t *json = ask(f, 200, "GET", "/api/v1/cluster", NULL);
+    const json_t *meta = json_object_get(json, "meta"), *rows = json_object_get(json, "rows");
+    const json_t *shards = json_object_get(json, "shards");
+    assert_string_equal(text_at(meta, "store"), "static");
+    assert_int_equal(number_at(meta, "shards_without_members"), 0);
+    assert_int_equal(json_array_size(rows), 2);
+    assert_string_equal(text_at(json_array_get(rows, 0), "zone"), "east");
+    assert_int_equal(number_at(json_array_get(rows, 1), "members"), 128); /* two replicas on two aggregators */
+    assert_true(json_is_null(json_object_get(json_array_get(rows, 0), "live")));
+    assert_int_equal(json_array_size(shards), 128);
+    assert_int_equal(number_at(json_array_get(shards, 127), "epoch"), 7);
+    assert_int_equal(json_array_size(json_object_get(json_array_get(shards, 127), "members")), 2);
+    json_decref(json);
+}
+
+static void rebalancing_needs_an_admin_and_a_store_that_can_be_changed(void **state)
+{
+    struct fixture *f = *state;
+    json_decref(ask(f, 403, "POST", "/api/v1/cluster/rebalance", "{}"));
+    json_decref(ask(f, 405, "GET", "/api/v1/cluster/rebalance", NULL));
+    json_decref(ask_as(f, f->admin, 415, "POST", "/api/v1/cluster/rebalance", "dry"));
+    json_decref(ask_as(f, f->admin, 400, "POST", "/api/v1/cluster/rebalance", "{\"dry_run\":1}"));
+    json_t *json = ask_as(f, f->admin, 409, "POST", "/api/v1/cluster/rebalance", "{}");
+    assert_non_null(strstr(text_at(json, "detail"), "map = \"static\""));
+    json_decref(json);
+    json = ask_as(f, f->admin, 200, "POST", "/api/v1/cluster/rebalance", "{\"dry_run\":true}");
+    assert_int_equal(number_at(json_object_get(json, "meta"), "moves"), 0);
+    json_decref(json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -695,6 +750,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_fleet_lists_who_reports_and_who_should, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_filter_is_checked_without_asking_anybody, set_up, tear_down),
         cmocka_unit_test_setup_teardown(probes_and_contract_are_served, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_cluster_is_shown_with_who_owns_which_shard, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(rebalancing_needs_an_admin_and_a_store_that_can_be_changed, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
