@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 enum {
@@ -29,6 +30,14 @@ enum {
 };
 
 static const char entries_prefix[] = "map/";
+static const char wanted_prefix[] = "desired/";
+
+/** A change that this node wants. */
+enum swap_state { SWAP_NONE, SWAP_ASKED, SWAP_DONE, SWAP_LOST };
+struct swap {
+    enum swap_state state;
+    struct weir_entry entry;
+};
 
 struct weir_follow {
     struct weir_loop *loop;
@@ -37,8 +46,11 @@ struct weir_follow {
     char *cache;
     char live_key[WEIR_NAME_BYTES + 8]; /* "": not said */
     weir_follow_fn *changed;
+    weir_follow_swapped_fn *swapped;
+    void (*on_wanted)(void *ctx);
     void *ctx;
 
+    int news;                    /* an eventfd: there is something for the loop; -1: nothing is followed */
     struct weir_mapstore *store; /* the thread's; NULL: the map is the file's */
     pthread_t thread;
     bool has_thread;
@@ -50,12 +62,18 @@ struct weir_follow {
     unsigned jitter;
     struct weir_log_limit notes;
     int64_t revisions[WEIR_SHARDS]; /* of the store, of each entry */
-    struct weir_entries *taken;     /* as the thread knows them */
+    int64_t wanted_revisions[WEIR_SHARDS];
+    struct weir_entries *taken; /* as the thread knows them */
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t stir;
     struct weir_entries *known; /* as the loop shall know them */
+    struct weir_entries *wanted;
+    struct swap *swaps; /* of WEIR_SHARDS */
     bool is_new;
+    bool has_swaps; /* for the thread to carry out */
+    bool has_wanted;
+    bool has_swapped;
     bool doubted; /* read them all again */
     bool stopping;
 
@@ -133,19 +151,30 @@ static void refuse_entry(struct weir_follow *follow, const char *key, const char
              weir_log_quote(reason, quoted, sizeof quoted), held_back);
 }
 
-/** What the store says of a shard becomes what we know, if it is newer. */
-static void take_item(void *ctx, const struct weir_mapstore_item *item)
+/** What the store says that a shard shall become: the newest word counts. */
+static void take_wanted(struct weir_follow *follow, const struct weir_mapstore_item *item, uint32_t shard,
+                        const char *key)
 {
-    struct weir_follow *follow = ctx;
-    struct weir_entry entry;
+    struct weir_entry entry = {0};
     struct weir_why why = {""};
-    char key[WEIR_MAPSTORE_KEY_MOST * 2 + 3];
-    int shard = weir_mapstore_shard(item->key, entries_prefix);
-    weir_log_quote(item->key, key, sizeof key);
-    if (shard < 0) {
-        refuse_entry(follow, key, "not the key of a shard");
+    if (item->revision <= follow->wanted_revisions[shard]) return;
+    follow->wanted_revisions[shard] = item->revision;
+    if (!item->gone && weir_entry_parse(item->value, &entry, &why) < 0) {
+        refuse_entry(follow, key, why.text);
         return;
     }
+    pthread_mutex_lock(&follow->lock);
+    follow->wanted->at[shard] = entry;
+    follow->has_wanted = true;
+    pthread_mutex_unlock(&follow->lock);
+}
+
+/** What the store says of a shard becomes what we know, if it is newer. */
+static void take_shard(struct weir_follow *follow, const struct weir_mapstore_item *item, uint32_t shard,
+                       const char *key)
+{
+    struct weir_entry entry;
+    struct weir_why why = {""};
     if (item->revision <= follow->revisions[shard]) return; /* read, or watched, twice */
     follow->revisions[shard] = item->revision;
     struct weir_entry *known = &follow->taken->at[shard];
@@ -167,14 +196,34 @@ static void take_item(void *ctx, const struct weir_mapstore_item *item)
     }
 }
 
+static void take_item(void *ctx, const struct weir_mapstore_item *item)
+{
+    struct weir_follow *follow = ctx;
+    char key[WEIR_MAPSTORE_KEY_MOST * 2 + 3];
+    int shard = weir_mapstore_shard(item->key, entries_prefix);
+    int wanted = weir_mapstore_shard(item->key, wanted_prefix);
+    weir_log_quote(item->key, key, sizeof key);
+    if (shard >= 0) {
+        take_shard(follow, item, (uint32_t)shard, key);
+    } else if (wanted >= 0) {
+        take_wanted(follow, item, (uint32_t)wanted, key);
+    } else if (strncmp(item->key, entries_prefix, sizeof entries_prefix - 1) == 0) {
+        refuse_entry(follow, key, "not the key of a shard");
+    }
+}
+
 /** Keep and hand over what is new, if there is something. */
 static void publish(struct weir_follow *follow)
 {
     if (follow->cache_due) write_cache(follow);
     pthread_mutex_lock(&follow->lock);
-    bool is_new = follow->is_new;
+    bool is_new = follow->is_new || follow->has_wanted || follow->has_swapped;
     pthread_mutex_unlock(&follow->lock);
-    if (is_new && follow->has_thread) weir_loop_wake(follow->loop);
+    uint64_t one = 1;
+    if (is_new && follow->has_thread && write(follow->news, &one, sizeof one) < 0) {
+        weir_log(WEIR_LOG_DEBUG, "map.told_already", "reason=\"%s\"",
+                 strerror(errno)); /* the loop has not looked yet */
+    }
 }
 
 /* ---- the thread ---- */
@@ -196,7 +245,7 @@ static void set_lost(struct weir_follow *follow, bool lost, const char *reason)
 
 static int read_all(struct weir_follow *follow, bool stale, int64_t *revision, struct weir_why *why)
 {
-    int rc = weir_mapstore_get(follow->store, entries_prefix, stale, take_item, follow, revision, why);
+    int rc = weir_mapstore_get(follow->store, "", stale, take_item, follow, revision, why);
     if (rc == 0) follow->read_mono_ms = weir_mono_ms();
     return rc;
 }
@@ -217,6 +266,51 @@ static int keep_alive(struct weir_follow *follow, struct weir_why *why)
     if (rc != WEIR_EEXIST) return rc;
     follow->lease = 0; /* that of our last life is still there: ours takes its place when it has ended */
     return 0;
+}
+
+/** One swap: is it settled, and how? What the store says afterwards decides, since an answer may get lost on its way. */
+static int swap_one(struct weir_follow *follow, uint32_t shard, const struct weir_entry *next, enum swap_state *ret,
+                    struct weir_why *why)
+{
+    char key[32];
+    int64_t revision = 0;
+    const struct weir_entry *known = &follow->taken->at[shard];
+    struct weir_buf text = WEIR_BUF_INIT;
+    snprintf(key, sizeof key, "%s%u", entries_prefix, shard);
+    weir_entry_print(next, &text);
+    int rc = text.failed ? WEIR_ENOMEM : 0;
+    if (rc == 0 && known->epoch + 1 == next->epoch) {
+        rc = weir_mapstore_cas(follow->store, key, follow->revisions[shard], weir_buf_view(&text), 0, why);
+        if (rc == WEIR_EEXIST) rc = 0;
+        if (rc == 0) rc = weir_mapstore_get(follow->store, key, false, take_item, follow, &revision, why);
+    }
+    weir_buf_fini(&text);
+    if (rc < 0) return rc;
+    *ret = weir_entry_equal(known, next) ? SWAP_DONE : SWAP_LOST;
+    return 0;
+}
+
+/** All swaps that are asked for. What the store does not settle now stays asked for. */
+static int carry_out_swaps(struct weir_follow *follow, struct weir_why *why)
+{
+    int rc = 0;
+    pthread_mutex_lock(&follow->lock);
+    bool any = follow->has_swaps;
+    follow->has_swaps = false;
+    for (uint32_t shard = 0; any && rc == 0 && shard < WEIR_SHARDS; shard++) {
+        struct swap *swap = &follow->swaps[shard];
+        if (swap->state != SWAP_ASKED) continue;
+        struct weir_entry next = swap->entry; /* the loop leaves it alone while it is asked for */
+        enum swap_state state = SWAP_ASKED;
+        pthread_mutex_unlock(&follow->lock);
+        rc = swap_one(follow, shard, &next, &state, why);
+        pthread_mutex_lock(&follow->lock);
+        swap->state = state;
+        follow->has_swapped |= rc == 0;
+        follow->has_swaps |= rc < 0;
+    }
+    pthread_mutex_unlock(&follow->lock);
+    return rc;
 }
 
 static bool must_stop(struct weir_follow *follow)
@@ -253,7 +347,9 @@ static int follow_store(struct weir_follow *follow, struct weir_why *why)
             alive_mono_ms = weir_mono_ms();
         }
         if (take_doubt(follow)) rc = read_all(follow, false, &revision, why);
-        if (rc == 0) rc = weir_mapstore_watch(follow->store, entries_prefix, from, TURN_MS, take_item, follow, why);
+        if (rc == 0) rc = carry_out_swaps(follow, why);
+        publish(follow);
+        if (rc == 0) rc = weir_mapstore_watch(follow->store, "", from, TURN_MS, take_item, follow, why);
         publish(follow);
         if (rc < 0) return rc;
         rc = 0;
@@ -332,14 +428,8 @@ static void remember(struct weir_follow *follow, const struct weir_map *map)
     if (follow->last != NULL) *follow->last = *map;
 }
 
-static void on_wake(void *ctx)
+static void give_out(struct weir_follow *follow)
 {
-    struct weir_follow *follow = ctx;
-    pthread_mutex_lock(&follow->lock);
-    bool is_new = follow->is_new;
-    follow->is_new = false;
-    pthread_mutex_unlock(&follow->lock);
-    if (!is_new) return;
     struct weir_map *map = overlay(follow);
     if (map == NULL) {
         weir_log(WEIR_LOG_ERROR, "map.no_memory", "action=\"the map before goes on\"");
@@ -348,6 +438,69 @@ static void on_wake(void *ctx)
     weir_metrics_add(follow->metrics, WEIR_DAEMON_COUNT_map_changes, 1);
     remember(follow, map);
     follow->changed(follow->ctx, map);
+}
+
+static void tell_swapped(struct weir_follow *follow)
+{
+    for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
+        pthread_mutex_lock(&follow->lock);
+        enum swap_state state = follow->swaps[shard].state;
+        bool settled = state == SWAP_DONE || state == SWAP_LOST;
+        if (settled) follow->swaps[shard].state = SWAP_NONE;
+        pthread_mutex_unlock(&follow->lock);
+        if (settled) follow->swapped(follow->ctx, shard, state == SWAP_DONE);
+    }
+}
+
+static void on_news(void *ctx)
+{
+    struct weir_follow *follow = ctx;
+    uint64_t count = 0;
+    if (read(follow->news, &count, sizeof count) < 0) return;
+    pthread_mutex_lock(&follow->lock);
+    bool is_new = follow->is_new, has_wanted = follow->has_wanted, has_swapped = follow->has_swapped;
+    follow->is_new = false;
+    follow->has_wanted = false;
+    follow->has_swapped = false;
+    pthread_mutex_unlock(&follow->lock);
+    if (is_new) give_out(follow);
+    if (has_swapped) tell_swapped(follow);
+    if (has_wanted && follow->on_wanted != NULL) follow->on_wanted(follow->ctx);
+}
+
+bool weir_follow_can_swap(const struct weir_follow *follow)
+{
+    return follow->store != NULL && follow->swapped != NULL;
+}
+
+int weir_follow_swap(struct weir_follow *follow, uint32_t shard, const struct weir_shard *next)
+{
+    if (!weir_follow_can_swap(follow)) return WEIR_EUNSUPPORTED;
+    pthread_mutex_lock(&follow->lock);
+    struct swap *swap = &follow->swaps[shard];
+    bool is_free = swap->state == SWAP_NONE;
+    if (is_free) {
+        weir_entry_of(follow->base, next, &swap->entry);
+        swap->state = SWAP_ASKED;
+        follow->has_swaps = true;
+    }
+    pthread_mutex_unlock(&follow->lock);
+    if (is_free) weir_mapstore_wake(follow->store);
+    return is_free ? 0 : WEIR_EAGAIN;
+}
+
+uint64_t weir_follow_wanted(struct weir_follow *follow, uint32_t shard)
+{
+    struct weir_shard wanted = {0};
+    uint64_t nodes = 0;
+    if (follow->store == NULL) return 0;
+    pthread_mutex_lock(&follow->lock);
+    const struct weir_entry *entry = &follow->wanted->at[shard];
+    if (entry->epoch > 0 && weir_entry_resolve(entry, follow->base, &wanted, NULL) < 0) wanted.member_count = 0;
+    pthread_mutex_unlock(&follow->lock);
+    for (uint32_t i = 0; i < wanted.member_count; i++)
+        nodes |= 1ull << wanted.members[i];
+    return nodes;
 }
 
 int weir_follow_read(struct weir_follow *follow, struct weir_map **ret, struct weir_why *why)
@@ -409,7 +562,7 @@ static void begin(struct weir_follow *follow)
     publish(follow);
 }
 
-static int start_thread(struct weir_follow *follow)
+static void init_lock(struct weir_follow *follow)
 {
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -417,10 +570,17 @@ static int start_thread(struct weir_follow *follow)
     pthread_mutex_init(&follow->lock, NULL);
     pthread_cond_init(&follow->stir, &attributes);
     pthread_condattr_destroy(&attributes);
+}
+
+static int start_thread(struct weir_follow *follow)
+{
     begin(follow);
     follow->is_new = false;
+    follow->has_wanted = false;
     if (follow->loop == NULL) return 0;
-    int rc = weir_loop_on_wake(follow->loop, on_wake, follow);
+    follow->news = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (follow->news < 0) return WEIR_ENOMEM;
+    int rc = weir_loop_add_fd(follow->loop, follow->news, on_news, follow);
     if (rc < 0) return rc;
     if (pthread_create(&follow->thread, NULL, run, follow) != 0) return WEIR_ENOMEM;
     follow->has_thread = true;
@@ -432,10 +592,18 @@ int weir_follow_create(const struct weir_follow_conf *conf, struct weir_follow *
     enum weir_map_kind kind;
     int rc = WEIR_ENOMEM;
     struct weir_follow *follow = weir_calloc(1, sizeof *follow);
-    if (follow == NULL) goto fail;
+    if (follow == NULL) {
+        weir_mapstore_destroy(conf->store);
+        return weir_why_set(why, WEIR_ENOMEM, "out of memory");
+    }
+    init_lock(follow);
+    follow->news = -1;
+    follow->store = conf->store;
     follow->loop = conf->loop;
     follow->metrics = conf->metrics;
     follow->changed = conf->changed;
+    follow->swapped = conf->swapped;
+    follow->on_wanted = conf->wanted;
     follow->ctx = conf->ctx;
     follow->jitter = (unsigned)weir_mono_us();
     if (conf->self != NULL) snprintf(follow->live_key, sizeof follow->live_key, "live/%s", conf->self);
@@ -443,12 +611,16 @@ int weir_follow_create(const struct weir_follow_conf *conf, struct weir_follow *
     follow->cache = weir_strdup(conf->cache);
     follow->taken = weir_calloc(1, sizeof *follow->taken);
     follow->known = weir_calloc(1, sizeof *follow->known);
-    if (follow->file == NULL || follow->cache == NULL || follow->taken == NULL || follow->known == NULL) goto fail;
+    follow->wanted = weir_calloc(1, sizeof *follow->wanted);
+    follow->swaps = weir_calloc(WEIR_SHARDS, sizeof *follow->swaps);
+    bool whole = follow->file != NULL && follow->cache != NULL && follow->taken != NULL && follow->known != NULL &&
+                 follow->wanted != NULL && follow->swaps != NULL;
+    if (!whole) goto fail;
 
     rc = weir_cluster_file_read_kind(conf->file, &follow->base, &kind, why);
     if (rc < 0) goto fail;
     if (kind == WEIR_MAP_ETCD) {
-        rc = weir_cluster_store_open(conf->file, &follow->store, why);
+        if (follow->store == NULL) rc = weir_cluster_store_open(conf->file, &follow->store, why);
         if (rc == 0) rc = start_thread(follow);
         if (rc < 0) goto fail;
     } else {
@@ -475,10 +647,12 @@ void weir_follow_destroy(struct weir_follow *follow)
         weir_mapstore_wake(follow->store);
         pthread_join(follow->thread, NULL);
     }
-    if (follow->store != NULL) {
-        pthread_mutex_destroy(&follow->lock);
-        pthread_cond_destroy(&follow->stir);
+    if (follow->news >= 0) {
+        weir_loop_remove_fd(follow->loop, follow->news);
+        close(follow->news);
     }
+    pthread_mutex_destroy(&follow->lock);
+    pthread_cond_destroy(&follow->stir);
     weir_mapstore_destroy(follow->store);
     weir_map_free(follow->base);
     weir_map_free(follow->last);
@@ -486,5 +660,7 @@ void weir_follow_destroy(struct weir_follow *follow)
     weir_free(follow->cache);
     weir_free(follow->taken);
     weir_free(follow->known);
+    weir_free(follow->wanted);
+    weir_free(follow->swaps);
     weir_free(follow);
 }
