@@ -70,6 +70,22 @@ static void set_gone(struct memory *memory, bool gone)
     pthread_mutex_unlock(&memory->lock);
 }
 
+static void lose_answer(struct memory *memory)
+{
+    pthread_mutex_lock(&memory->lock);
+    memory->answer_is_lost = true;
+    pthread_mutex_unlock(&memory->lock);
+}
+
+/** It is there again, without anything of what it had. */
+static void come_back_empty(struct memory *memory)
+{
+    pthread_mutex_lock(&memory->lock);
+    memory->count = 0;
+    memory->gone = false;
+    pthread_mutex_unlock(&memory->lock);
+}
+
 static int give(struct memory *memory, const char *prefix, int64_t from, weir_mapstore_item_fn *fn, void *ctx)
 {
     int given = 0;
@@ -110,6 +126,7 @@ static int memory_cas(struct weir_mapstore *store, const char *name, int64_t rev
     if (rc == 0) put_locked(memory, name, text);
     if (rc == 0 && memory->answer_is_lost) {
         memory->gone = true;
+        memory->answer_is_lost = false;
         rc = weir_why_set(why, WEIR_ETIMEOUT, "no answer");
     }
     pthread_mutex_unlock(&memory->lock);
@@ -369,11 +386,10 @@ static void a_swap_whose_answer_was_lost_is_told_as_the_store_has_it(void **stat
     struct fixture *f = *state;
     struct weir_shard next = joining();
     start(f);
-    f->memory.answer_is_lost = true;
+    lose_answer(&f->memory);
     assert_int_equal(weir_follow_swap(f->follow, 0, &next), 0);
     run_until(f, is_lost);
     assert_int_equal(f->swapped, 0); /* nobody knows yet */
-    f->memory.answer_is_lost = false;
     set_gone(&f->memory, false);
     run_until(f, has_swapped);
     assert_true(f->done);
@@ -421,8 +437,7 @@ static void without_the_store_the_last_map_is_used_and_an_emptied_one_does_not_u
     start(f);
     assert_int_equal(f->map->shards[0].epoch, 3);
     assert_int_equal(f->map->shards[1].members[0], 1);
-    f->memory.count = 0; /* the follow's thread only asks while it is not gone */
-    set_gone(&f->memory, false);
+    come_back_empty(&f->memory);
     put(&f->memory, "map/2", "epoch=1 members=agg-2");
     run_until(f, has_changed);
     assert_int_equal(f->map->shards[0].epoch, 3);
