@@ -52,7 +52,8 @@ struct aggregator {
     struct agg_receiver *receiver;
     struct agg_asker *asker;
     struct agg_answerer answerer;
-    struct agg_held held[WEIR_SHARDS]; /* as in the store */
+    struct agg_held held[WEIR_SHARDS];          /* as in the store */
+    _Atomic uint64_t members[WEIR_SHARDS / 64]; /* bits of the shards of which we are one, for those who answer */
     _Atomic bool disk_low;
     _Atomic bool map_is_older; /* than a broker's: read it again */
 };
@@ -79,6 +80,12 @@ static int hold_shards(struct aggregator *aggregator, const struct weir_map *map
     int rc = agg_held_write(aggregator->store, held, why);
     if (rc < 0) return weir_why_prefix(why, rc, "store");
     memcpy(aggregator->held, held, sizeof held);
+    for (uint32_t word = 0; word < WEIR_SHARDS / 64; word++) {
+        uint64_t bits = 0;
+        for (uint32_t bit = 0; bit < 64; bit++)
+            bits |= (uint64_t)(held[word * 64 + bit].role == AGG_ROLE_MEMBER) << bit;
+        atomic_store(&aggregator->members[word], bits);
+    }
     weir_metrics_set(aggregator->metrics, AGG_COUNT_maps_older, newer);
     if (newer > 0) {
         weir_log(WEIR_LOG_ERROR, "map.older", "epoch=%u shards=%u action=\"raise the epoch in %s\"", map->epoch, newer,
@@ -423,6 +430,7 @@ static int open_doors(struct aggregator *aggregator, uint32_t index, struct weir
                                                  .heard = aggregator->heard,
                                                  .retain = aggregator->retain,
                                                  .node = aggregator->name,
+                                                 .members = aggregator->members,
                                                  .nodes = add_nodes,
                                                  .ctx = aggregator};
     struct agg_asker_conf asker = {.net = aggregator->net,

@@ -155,7 +155,24 @@ static int run_plan(struct agg_scan *scan, const struct plan *plan)
     return rc;
 }
 
-static int add_own_source(const struct agg_scan *scan, int64_t asof_ms, int64_t begin_mono_ms)
+/** @question about those of its shards that we are a member of; borrows its memory. */
+static struct weir_question own_part(const struct agg_answerer *by, const struct weir_question *question)
+{
+    struct weir_question part = *question;
+    for (uint32_t word = 0; by->members != NULL && word < WEIR_SHARDS / 64; word++)
+        part.shards[word] &= atomic_load(&by->members[word]);
+    return part;
+}
+
+static uint32_t count_shards(const struct weir_question *question)
+{
+    uint32_t count = 0;
+    for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++)
+        count += weir_question_wants_shard(question, shard);
+    return count;
+}
+
+static int add_own_source(const struct agg_scan *scan, uint32_t asked, int64_t asof_ms, int64_t begin_mono_ms)
 {
     int64_t name = weir_answer_name(scan->answer, scan->by->node);
     if (name < 0) return (int)name;
@@ -163,10 +180,9 @@ static int add_own_source(const struct agg_scan *scan, int64_t asof_ms, int64_t 
                                         .ok = true,
                                         .scanned = scan->scanned,
                                         .asof_ms = asof_ms,
+                                        .shards_asked = asked,
+                                        .shards_answered = count_shards(scan->question),
                                         .elapsed_ms = (uint32_t)(weir_mono_ms() - begin_mono_ms)};
-    for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++)
-        source.shards_asked += weir_question_wants_shard(scan->question, shard);
-    source.shards_answered = source.shards_asked;
     return weir_answer_add_source(scan->answer, &source);
 }
 
@@ -206,6 +222,7 @@ int agg_answer(const struct agg_answerer *by, const struct weir_question *questi
     struct plan plan = {0};
     int rc = parse_filter(question, &filter, why);
     if (rc < 0) return rc;
+    const struct weir_question part = own_part(by, question);
     bool nodes = question->shape == WEIR_SHAPE_NODES;
     if (!nodes) rc = make_plan(by, question, filter, &plan, why);
     if (rc == 0) rc = explain(weir_answer_init(ret, question), why);
@@ -214,7 +231,7 @@ int agg_answer(const struct agg_answerer *by, const struct weir_question *questi
         return rc;
     }
     struct agg_scan scan = {.by = by,
-                            .question = question,
+                            .question = &part,
                             .filter = filter,
                             .answer = ret,
                             .deadline_mono_ms = deadline_mono_ms,
@@ -229,7 +246,7 @@ int agg_answer(const struct agg_answerer *by, const struct weir_question *questi
         }
         rc = scan_snapshot(&scan, &plan);
     }
-    if (rc == 0) rc = add_own_source(&scan, asof_ms, begin_mono_ms);
+    if (rc == 0) rc = add_own_source(&scan, count_shards(question), asof_ms, begin_mono_ms);
     if (rc == 0) rc = weir_answer_rank(ret, weir_question_partial_limit(question), true);
     if (scanned != NULL) *scanned = scan.scanned;
     weir_filter_destroy(filter);

@@ -21,6 +21,8 @@ struct agg_answerer {
     struct agg_heard *heard;
     struct agg_retain *retain; /* may be NULL: everything is kept */
     const char *node;          /* our name */
+    const _Atomic uint64_t
+        *members; /* bits of the shards that we are a member of, WEIR_SHARDS / 64 words; NULL: of all */
 
     /** Add the rows of a NODES answer. */
     int (*nodes)(void *ctx, struct weir_answer *answer);
@@ -28,7 +30,8 @@ struct agg_answerer {
 };
 
 /**
- * Answer @question, which weir_question_check allows. @ret is initialised, ranked, and the caller's to finish, on success
+ * Answer @question about the shards that we are a member of; others that it asks for are not answered, and the answer says
+ * so: what is here of them is old, or not all. @question is one that weir_question_check allows. @ret is initialised, ranked, and the caller's to finish, on success
  * only. @scanned (may be NULL): rows and flows looked at, also on failure.
  *
  *   WEIR_EFORMAT       the filter is none

@@ -453,6 +453,31 @@ static void drops_explain_all_that_exporters_lost(void **state)
     weir_question_fini(&question);
 }
 
+static void shards_that_it_is_no_member_of_are_not_answered_and_the_answer_says_so(void **state)
+{
+    (void)state;
+    static _Atomic uint64_t members[WEIR_SHARDS / 64];
+    struct weir_question question = question_of(0, WEIR_SHAPE_TABLE), less = question_of(0, WEIR_SHAPE_TABLE);
+    less.shards[SHARD_STEP / 64] &= ~(1ull << SHARD_STEP % 64);
+    for (uint32_t word = 0; word < WEIR_SHARDS / 64; word++)
+        atomic_store(&members[word], less.shards[word]);
+    struct agg_answerer by = world.by;
+    by.members = members;
+    struct weir_answer all, got, want;
+    ask(&question, &all);
+    assert_int_equal(agg_answer(&by, &question, weir_mono_ms() + 60000, NULL, &got, NULL, NULL), 0);
+    assert_int_equal(got.sources[0].shards_asked, WEIR_SHARDS);
+    assert_int_equal(got.sources[0].shards_answered, WEIR_SHARDS - 1);
+    answer_naively(&less, &got, &want);
+    assert_same_answers(&got, &want);
+    assert_true(all.total.flows > got.total.flows);
+    weir_answer_fini(&want);
+    weir_answer_fini(&got);
+    weir_answer_fini(&all);
+    weir_question_fini(&less);
+    weir_question_fini(&question);
+}
+
 static void what_cannot_be_answered_says_why(void **state)
 {
     (void)state;
@@ -502,6 +527,7 @@ int main(void)
         cmocka_unit_test(flows_come_in_their_order_page_by_page),
         cmocka_unit_test(exporters_say_what_was_heard_and_lost),
         cmocka_unit_test(drops_explain_all_that_exporters_lost),
+        cmocka_unit_test(shards_that_it_is_no_member_of_are_not_answered_and_the_answer_says_so),
         cmocka_unit_test(what_cannot_be_answered_says_why),
         cmocka_unit_test(an_answer_survives_every_failing_allocation),
     };
