@@ -536,7 +536,7 @@ int agent_inbox_put_stream(const char *state, const char *feed, uint64_t bytes_m
     char path[SPOOL_PATH_BYTES];
     char part[SPOOL_PATH_BYTES];
     struct stat owner;
-    uint64_t room;
+    uint64_t room = 0;
     if (snprintf(folder, sizeof folder, "%s/push/%s", state, feed) >= (int)sizeof folder)
         return weir_why_set(why, WEIR_EPARAM, "state: %s: the path is too long", state);
     if (stat(folder, &owner) < 0)
