@@ -7,7 +7,7 @@ enum { HEADER_BYTES = 16, SET_HEADER_BYTES = 4, SET_TEMPLATES = 2, SET_OPTIONS =
 static struct agent_clock clock_of(const struct agent_domain *domain)
 {
     return (struct agent_clock){.export_ms = domain->export_ms,
-                                .uptime_ms = (uint32_t)(domain->export_ms - domain->boot_ms),
+                                .uptime_ms = (uint32_t)domain->export_ms - (uint32_t)domain->boot_ms, /* modular */
                                 .has_uptime = domain->boot_ms != 0};
 }
 

@@ -513,8 +513,8 @@ INLINED void run_time(struct values values, enum agent_op_kind kind, uint8_t siz
         } else {
             STORE_LOOP(int64_t, ((void)at, export_ms))
         }
-    case AGENT_OP_DURATION_MS: STORE_LOOP(int64_t, start[i] + (int64_t)(weir_load_ube(at, size) & INT32_MAX))
-    case AGENT_OP_DURATION_US: STORE_LOOP(int64_t, start[i] + (int64_t)(weir_load_ube(at, size) / 1000 & INT32_MAX))
+    case AGENT_OP_DURATION_MS: STORE_LOOP(int64_t, (uint64_t)start[i] + (weir_load_ube(at, size) & INT32_MAX))
+    case AGENT_OP_DURATION_US: STORE_LOOP(int64_t, (uint64_t)start[i] + (weir_load_ube(at, size) / 1000 & INT32_MAX))
     default: break;
     }
 }
