@@ -108,7 +108,7 @@ int agent_learned_next(struct weir_cursor *bytes, struct weir_ip *sender, int64_
     if (weir_crc32c(0, body, size) != crc) return WEIR_EFORMAT;
     memcpy(sender, body, sizeof *sender);
     *heard_ms = (int64_t)weir_load_u64be(body + sizeof *sender);
-    return 0;
+    return *heard_ms < 0 ? WEIR_EFORMAT : 0;
 }
 
 /** Read a template into decoder->specs and learn it. False when the bytes ran out. */
@@ -145,6 +145,7 @@ static bool recall_domain(struct agent_decoder *decoder, struct agent_exporter *
     uint32_t wide_one_in = weir_cursor_u32(c);
     uint16_t templates = weir_cursor_u16(c);
     if (c->ran_out || protocol >= AGENT_PROTOCOL_unknown || session >= AGENT_SESSION_CONNECTION) return false;
+    if (heard_ms < 0 || boot_ms < 0) return false; /* nobody wrote that */
     memcpy(&named, ip, sizeof named);
 
     struct agent_domain *domain = NULL;
