@@ -1,28 +1,14 @@
 #include "common/base/mem.h"
 #include "common/cluster/entry.h"
-
-#include <stdio.h>
+#include "tests/support/cluster_map.h"
 
 #include "tests/support/cmocka.h"
-
-static struct weir_map *three_nodes(void)
-{
-    struct weir_map *map = weir_malloc(sizeof *map);
-    assert_non_null(map);
-    weir_map_init(map);
-    for (uint32_t i = 1; i <= 3; i++) {
-        struct weir_node node = {.weight = WEIR_WEIGHT_DEFAULT};
-        snprintf(node.name, sizeof node.name, "agg-%u", i);
-        assert_int_equal(weir_map_add_aggregator(map, &node), 0);
-    }
-    return map;
-}
 
 static void an_entry_names_the_epoch_the_members_and_who_joins(void **state)
 {
     (void)state;
     static const char text[] = "epoch=7 members=agg-3,agg-1 joining=agg-2";
-    struct weir_map *map = three_nodes();
+    struct weir_map *map = cluster_map_of(3, 0, 1);
     struct weir_entry entry, of;
     struct weir_shard shard;
     struct weir_buf printed = WEIR_BUF_INIT;
@@ -45,7 +31,7 @@ static void an_entry_names_the_epoch_the_members_and_who_joins(void **state)
 static void a_name_that_is_not_in_the_file_is_said(void **state)
 {
     (void)state;
-    struct weir_map *map = three_nodes();
+    struct weir_map *map = cluster_map_of(3, 0, 1);
     struct weir_entry entry;
     struct weir_shard shard = {.epoch = 99};
     struct weir_why why = {""};

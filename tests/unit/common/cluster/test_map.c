@@ -1,37 +1,15 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/cluster/map.h"
-
-#include <stdio.h>
+#include "tests/support/cluster_map.h"
 
 #include "tests/support/cmocka.h"
-
-static const char some_key[] = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
-
-/** A sound map of @count aggregators named agg-1, agg-2, ... in @zones zones. */
-static struct weir_map *map_of(uint32_t count, uint32_t zones, uint32_t replication)
-{
-    struct weir_map *map = weir_malloc(sizeof *map);
-    assert_non_null(map);
-    weir_map_init(map);
-    map->replication = replication;
-    for (uint32_t i = 1; i <= count; i++) {
-        struct weir_node node = {.weight = WEIR_WEIGHT_DEFAULT};
-        snprintf(node.name, sizeof node.name, "agg-%u", i);
-        if (zones > 0) snprintf(node.zone, sizeof node.zone, "zone-%u", i % zones);
-        snprintf(node.endpoint, sizeof node.endpoint, "tcp://192.0.2.%u:7002", i);
-        snprintf(node.ask_endpoint, sizeof node.ask_endpoint, "tcp://192.0.2.%u:7003", i);
-        memcpy(node.key, some_key, sizeof node.key);
-        assert_int_equal(weir_map_add_aggregator(map, &node), 0);
-    }
-    return map;
-}
 
 static void every_shard_has_its_owners_and_no_aggregator_has_much_more_than_its_share(void **state)
 {
     (void)state;
     for (uint32_t count = 2; count <= 20; count++) {
-        struct weir_map *map = map_of(count, 0, 2);
+        struct weir_map *map = cluster_map_of(count, 0, 2);
         weir_map_place(map);
         uint32_t most = 0, least = WEIR_SHARDS;
         for (uint32_t i = 0; i < count; i++) {
@@ -67,8 +45,8 @@ static void adding_an_aggregator_moves_little_more_than_its_share(void **state)
 {
     (void)state;
     for (uint32_t count = 3; count <= 10; count++) {
-        struct weir_map *before = map_of(count, 0, 2);
-        struct weir_map *after = map_of(count + 1, 0, 2);
+        struct weir_map *before = cluster_map_of(count, 0, 2);
+        struct weir_map *after = cluster_map_of(count + 1, 0, 2);
         weir_map_place(before);
         weir_map_place(after);
         uint32_t share = 2 * WEIR_SHARDS / (count + 1);
@@ -83,7 +61,7 @@ static void adding_an_aggregator_moves_little_more_than_its_share(void **state)
 static void owners_lie_in_different_zones(void **state)
 {
     (void)state;
-    struct weir_map *map = map_of(6, 2, 2);
+    struct weir_map *map = cluster_map_of(6, 2, 2);
     weir_map_place(map);
     for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
         const char *first = map->aggregators[map->shards[shard].members[0]].zone;
@@ -96,7 +74,7 @@ static void owners_lie_in_different_zones(void **state)
 static void shards_follow_weights_and_weight_0_owns_none(void **state)
 {
     (void)state;
-    struct weir_map *map = map_of(4, 0, 1);
+    struct weir_map *map = cluster_map_of(4, 0, 1);
     map->aggregators[0].weight = 0;
     map->aggregators[1].weight = 100;
     map->aggregators[2].weight = 100;
@@ -112,7 +90,7 @@ static void shards_follow_weights_and_weight_0_owns_none(void **state)
 static void three_replicas_on_three_aggregators_are_one_on_each(void **state)
 {
     (void)state;
-    struct weir_map *map = map_of(3, 1, 3);
+    struct weir_map *map = cluster_map_of(3, 1, 3);
     weir_map_place(map);
     for (uint32_t i = 0; i < 3; i++)
         assert_int_equal(weir_map_load(map, i), WEIR_SHARDS);
@@ -123,7 +101,7 @@ static void three_replicas_on_three_aggregators_are_one_on_each(void **state)
 static void the_placement_is_the_same_for_ever(void **state)
 {
     (void)state;
-    struct weir_map *map = map_of(5, 3, 2);
+    struct weir_map *map = cluster_map_of(5, 3, 2);
     weir_map_place(map);
     uint8_t members[WEIR_SHARDS][WEIR_OWNERS_MOST];
     for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++)
@@ -136,8 +114,8 @@ static void the_placement_is_the_same_for_ever(void **state)
 static void the_order_of_the_aggregators_in_the_file_does_not_matter(void **state)
 {
     (void)state;
-    struct weir_map *map = map_of(5, 0, 2);
-    struct weir_map *turned = map_of(5, 0, 2);
+    struct weir_map *map = cluster_map_of(5, 0, 2);
+    struct weir_map *turned = cluster_map_of(5, 0, 2);
     for (uint32_t i = 0; i < 5; i++)
         turned->aggregators[i] = map->aggregators[4 - i];
     weir_map_place(map);
@@ -154,7 +132,7 @@ static void a_map_that_cannot_work_is_refused_with_a_reason(void **state)
 {
     (void)state;
     struct weir_why why;
-    struct weir_map *map = map_of(3, 2, 2);
+    struct weir_map *map = cluster_map_of(3, 2, 2);
     assert_int_equal(weir_map_check(map, &why), 0);
 
     struct weir_map good = *map;
@@ -189,7 +167,7 @@ static void a_map_that_cannot_work_is_refused_with_a_reason(void **state)
 static void maps_are_equal_when_they_say_the_same(void **state)
 {
     (void)state;
-    struct weir_map *a = map_of(3, 2, 2), *b = map_of(3, 2, 2);
+    struct weir_map *a = cluster_map_of(3, 2, 2), *b = cluster_map_of(3, 2, 2);
     weir_map_place(a);
     assert_false(weir_map_equal(a, b));
     weir_map_place(b);
@@ -212,7 +190,7 @@ static void maps_are_equal_when_they_say_the_same(void **state)
 static void nodes_are_found_by_name_and_their_number_is_bounded(void **state)
 {
     (void)state;
-    struct weir_map *map = map_of(WEIR_NODES_MOST, 0, 1);
+    struct weir_map *map = cluster_map_of(WEIR_NODES_MOST, 0, 1);
     assert_int_equal(weir_map_find_aggregator(map, "agg-64"), 63);
     assert_int_equal(weir_map_find_aggregator(map, "agg-65"), WEIR_ENOTFOUND);
     assert_int_equal(weir_map_find_broker(map, "agg-1"), WEIR_ENOTFOUND);

@@ -1,6 +1,7 @@
 #include "common/base/mem.h"
 #include "common/cluster/entry.h"
 #include "common/cluster/mapstore_static.h"
+#include "tests/support/cluster_map.h"
 
 #include <stdio.h>
 
@@ -8,16 +9,8 @@
 
 static struct weir_map *two_nodes(void)
 {
-    struct weir_map *map = weir_malloc(sizeof *map);
-    assert_non_null(map);
-    weir_map_init(map);
+    struct weir_map *map = cluster_map_of(2, 0, 2);
     map->epoch = 5;
-    map->replication = 2;
-    for (uint32_t i = 1; i <= 2; i++) {
-        struct weir_node node = {.weight = WEIR_WEIGHT_DEFAULT};
-        snprintf(node.name, sizeof node.name, "agg-%u", i);
-        assert_int_equal(weir_map_add_aggregator(map, &node), 0);
-    }
     weir_map_place(map);
     return map;
 }

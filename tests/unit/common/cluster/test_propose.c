@@ -1,27 +1,12 @@
 /** Properties of the placement, over clusters of all sizes; shares and moves are checked against sums made by hand. */
 #include "common/base/mem.h"
 #include "common/cluster/propose.h"
+#include "tests/support/cluster_map.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "tests/support/cmocka.h"
-
-/** @count aggregators of the same weight in @zones zones (0: not known), placed by weir_map_propose. */
-static struct weir_map *map_of(uint32_t count, uint32_t zones, uint32_t replication)
-{
-    struct weir_map *map = weir_malloc(sizeof *map);
-    assert_non_null(map);
-    weir_map_init(map);
-    map->replication = replication;
-    for (uint32_t i = 1; i <= count; i++) {
-        struct weir_node node = {.weight = WEIR_WEIGHT_DEFAULT};
-        snprintf(node.name, sizeof node.name, "agg-%u", i);
-        if (zones > 0) snprintf(node.zone, sizeof node.zone, "zone-%u", i % zones);
-        assert_int_equal(weir_map_add_aggregator(map, &node), 0);
-    }
-    return map;
-}
 
 /** What weir_map_propose says becomes the map. Returns how many replicas that moved. */
 static uint32_t propose(struct weir_map *map)
@@ -76,7 +61,7 @@ static void nobody_has_more_than_its_share_rounded_up_nor_less_than_rounded_down
     (void)state;
     for (uint32_t replication = 1; replication <= 3; replication++) {
         for (uint32_t count = replication; count <= 20; count++) {
-            struct weir_map *map = map_of(count, 0, replication);
+            struct weir_map *map = cluster_map_of(count, 0, replication);
             assert_int_equal(propose(map), replication * WEIR_SHARDS);
             check_members_differ(map);
             check_balance(map);
@@ -90,7 +75,7 @@ static void an_aggregator_that_comes_gets_its_share_and_nothing_else_moves(void 
 {
     (void)state;
     for (uint32_t count = 2; count <= 19; count++) {
-        struct weir_map *map = map_of(count, 0, 2);
+        struct weir_map *map = cluster_map_of(count, 0, 2);
         propose(map);
         struct weir_node node = {.weight = WEIR_WEIGHT_DEFAULT, .name = "newcomer"};
         assert_int_equal(weir_map_add_aggregator(map, &node), 0);
@@ -108,7 +93,7 @@ static void of_an_aggregator_that_goes_only_its_own_replicas_move(void **state)
 {
     (void)state;
     for (uint32_t count = 3; count <= 20; count++) {
-        struct weir_map *map = map_of(count, 0, 2);
+        struct weir_map *map = cluster_map_of(count, 0, 2);
         propose(map);
         uint32_t gone = count / 2, had = weir_map_load(map, gone);
         map->aggregators[gone].weight = 0;
@@ -123,7 +108,7 @@ static void what_is_as_it_should_be_stays(void **state)
 {
     (void)state;
     for (uint32_t zones = 0; zones <= 4; zones += 2) {
-        struct weir_map *map = map_of(9, zones, 2);
+        struct weir_map *map = cluster_map_of(9, zones, 2);
         propose(map);
         struct weir_shard before[WEIR_SHARDS];
         memcpy(before, map->shards, sizeof before);
@@ -136,7 +121,7 @@ static void what_is_as_it_should_be_stays(void **state)
 static void a_node_that_joins_already_is_not_sent_away_again(void **state)
 {
     (void)state;
-    struct weir_map *map = map_of(3, 0, 2);
+    struct weir_map *map = cluster_map_of(3, 0, 2);
     propose(map);
     struct weir_node node = {.weight = WEIR_WEIGHT_DEFAULT, .name = "newcomer"};
     assert_int_equal(weir_map_add_aggregator(map, &node), 0);
@@ -168,7 +153,7 @@ static void the_second_member_is_in_another_zone_however_the_zones_are_filled(vo
     (void)state;
     for (uint32_t zones = 2; zones <= 5; zones++) {
         for (uint32_t count = zones; count <= 12; count++) {
-            struct weir_map *map = map_of(count, zones, 2);
+            struct weir_map *map = cluster_map_of(count, zones, 2);
             propose(map);
             check_members_differ(map);
             check_zones_differ(map);
@@ -176,7 +161,7 @@ static void the_second_member_is_in_another_zone_however_the_zones_are_filled(vo
             weir_free(map);
         }
     }
-    struct weir_map *map = map_of(6, 0, 2); /* one alone in its zone: it must have one of each */
+    struct weir_map *map = cluster_map_of(6, 0, 2); /* one alone in its zone: it must have one of each */
     for (uint32_t i = 0; i < 6; i++)
         snprintf(map->aggregators[i].zone, WEIR_NAME_BYTES, "%s", i == 2 ? "far" : "near");
     propose(map);
@@ -191,7 +176,7 @@ static void the_second_member_is_in_another_zone_however_the_zones_are_filled(vo
 static void three_members_in_two_zones_are_two_and_one(void **state)
 {
     (void)state;
-    struct weir_map *map = map_of(6, 2, 3);
+    struct weir_map *map = cluster_map_of(6, 2, 3);
     propose(map);
     check_members_differ(map);
     check_balance(map);
@@ -207,7 +192,7 @@ static void three_members_in_two_zones_are_two_and_one(void **state)
 static void a_placement_of_one_zone_is_spread_when_there_is_another(void **state)
 {
     (void)state;
-    struct weir_map *map = map_of(4, 1, 2);
+    struct weir_map *map = cluster_map_of(4, 1, 2);
     propose(map);
     for (uint32_t i = 2; i < 4; i++)
         snprintf(map->aggregators[i].zone, WEIR_NAME_BYTES, "other");
@@ -226,7 +211,7 @@ static void a_placement_of_one_zone_is_spread_when_there_is_another(void **state
 static void shares_follow_weights_as_far_as_one_can_hold_them(void **state)
 {
     (void)state;
-    struct weir_map *map = map_of(4, 0, 1);
+    struct weir_map *map = cluster_map_of(4, 0, 1);
     map->aggregators[0].weight = 0;
     map->aggregators[3].weight = 200;
     propose(map);
@@ -247,7 +232,7 @@ static void random_histories_keep_every_property(void **state)
 {
     (void)state;
     unsigned seed = 7;
-    struct weir_map *map = map_of(12, 3, 2);
+    struct weir_map *map = cluster_map_of(12, 3, 2);
     for (int step = 0; step < 60; step++) {
         uint32_t node = (uint32_t)rand_r(&seed) % 12;
         map->aggregators[node].weight = map->aggregators[node].weight == 0 ? WEIR_WEIGHT_DEFAULT : 0;
@@ -272,7 +257,7 @@ static void fewer_aggregators_than_replicas_and_a_lack_of_memory_are_said(void *
 {
     (void)state;
     struct weir_shard desired[WEIR_SHARDS];
-    struct weir_map *map = map_of(2, 0, 2);
+    struct weir_map *map = cluster_map_of(2, 0, 2);
     map->aggregators[1].weight = 0;
     assert_int_equal(weir_map_propose(map, desired), WEIR_EPARAM);
     map->aggregators[1].weight = 1;
@@ -290,7 +275,7 @@ static void fewer_aggregators_than_replicas_and_a_lack_of_memory_are_said(void *
 static void the_most_nodes_there_may_be_are_placed(void **state)
 {
     (void)state;
-    struct weir_map *map = map_of(WEIR_NODES_MOST, 0, 3);
+    struct weir_map *map = cluster_map_of(WEIR_NODES_MOST, 0, 3);
     propose(map);
     check_members_differ(map);
     check_balance(map);
