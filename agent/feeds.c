@@ -4,8 +4,8 @@
 #include "agent/feed/feed.h"
 #include "agent/feed/reader.h"
 #include "agent/feed/state.h"
-#include "agent/spool_file.h"
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/thread.h"
@@ -624,7 +624,7 @@ static enum pushed look_at_pushed(struct agent_feeds *feeds, struct feed *feed, 
                                   bool pending)
 {
     char name[AGENT_INBOX_NAME_BYTES];
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     struct stat found;
     if (agent_inbox_was_taken(feeds->inbox, id)) return PUSHED_TAKEN;
     agent_inbox_name(id, name);

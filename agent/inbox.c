@@ -1,7 +1,7 @@
 #include "agent/inbox.h"
 
-#include "agent/spool_file.h"
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -102,7 +102,7 @@ static int load_ids(const char *path, struct weir_table *table, uint64_t *ret_by
 {
     struct weir_buf bytes = WEIR_BUF_INIT;
     uint64_t damaged = 0;
-    int rc = spool_file_load(path, (size_t)AGENT_INBOX_IDS_MOST * ENTRY_BYTES, &bytes);
+    int rc = weir_file_load(path, (size_t)AGENT_INBOX_IDS_MOST * ENTRY_BYTES, &bytes);
     size_t whole = bytes.size / ENTRY_BYTES; /* of an entry that was cut off, nobody was told that it is there */
     for (size_t i = 0; rc == 0 && i < whole; i++) {
         const uint8_t *at = bytes.data + i * ENTRY_BYTES;
@@ -119,15 +119,15 @@ static int load_ids(const char *path, struct weir_table *table, uint64_t *ret_by
     return rc == WEIR_ENOTFOUND ? 0 : rc;
 }
 
-static int path_in(const char *folder, const char *name, char ret[SPOOL_PATH_BYTES])
+static int path_in(const char *folder, const char *name, char ret[WEIR_PATH_BYTES])
 {
-    int size = snprintf(ret, SPOOL_PATH_BYTES, "%s/%s", folder, name);
-    return size < 0 || size >= SPOOL_PATH_BYTES ? WEIR_EPARAM : 0;
+    int size = snprintf(ret, WEIR_PATH_BYTES, "%s/%s", folder, name);
+    return size < 0 || size >= WEIR_PATH_BYTES ? WEIR_EPARAM : 0;
 }
 
 static int load_all_ids(const char *state, struct weir_table *recent, struct weir_table *before, uint64_t *ret_bytes)
 {
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     uint64_t unused;
     int rc = path_in(state, "pushed.old", path);
     if (rc == 0) rc = load_ids(path, before, &unused);
@@ -138,22 +138,22 @@ static int load_all_ids(const char *state, struct weir_table *recent, struct wei
 
 static int open_ids(struct agent_inbox *inbox)
 {
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     int rc = path_in(inbox->state, "pushed", path);
     if (rc < 0) return rc;
     inbox->ids_fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (inbox->ids_fd < 0) return spool_file_error(errno);
-    return inbox->durable ? spool_file_sync_folder(inbox->state) : 0;
+    if (inbox->ids_fd < 0) return weir_file_error(errno);
+    return inbox->durable ? weir_file_sync_folder(inbox->state) : 0;
 }
 
 /** The file of ids is full: it becomes the one before. */
 static int turn_ids(struct agent_inbox *inbox)
 {
-    char path[SPOOL_PATH_BYTES];
-    char old[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
+    char old[WEIR_PATH_BYTES];
     int rc = path_in(inbox->state, "pushed", path);
     if (rc == 0) rc = path_in(inbox->state, "pushed.old", old);
-    if (rc == 0 && rename(path, old) < 0) rc = spool_file_error(errno);
+    if (rc == 0 && rename(path, old) < 0) rc = weir_file_error(errno);
     if (rc < 0) return rc;
     struct weir_table empty = inbox->before;
     weir_table_clear(&empty);
@@ -179,8 +179,8 @@ static int remember(struct agent_inbox *inbox, const struct agent_inbox_id *ids,
     const struct weir_view part = weir_buf_view(&bytes);
     if (rc == 0 && bytes.failed) rc = WEIR_ENOMEM;
     if (rc == 0) rc = weir_table_reserve(&inbox->recent, inbox->recent.count + count);
-    if (rc == 0) rc = spool_file_write_at(inbox->ids_fd, &part, 1, inbox->ids_bytes);
-    if (rc == 0 && inbox->durable && fdatasync(inbox->ids_fd) < 0) rc = spool_file_error(errno);
+    if (rc == 0) rc = weir_file_write_at(inbox->ids_fd, &part, 1, inbox->ids_bytes);
+    if (rc == 0 && inbox->durable && fdatasync(inbox->ids_fd) < 0) rc = weir_file_error(errno);
     if (rc == 0) {
         inbox->ids_bytes += bytes.size;
         for (size_t i = 0; i < count; i++)
@@ -223,7 +223,7 @@ typedef void folder_fn(void *ctx, const char *name, const struct stat *stat);
 static int each_file(const char *path, folder_fn *file, void *ctx)
 {
     DIR *folder = opendir(path);
-    if (folder == NULL) return spool_file_error(errno);
+    if (folder == NULL) return weir_file_error(errno);
     for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
         struct stat stat;
         if (fstatat(dirfd(folder), entry->d_name, &stat, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(stat.st_mode))
@@ -306,14 +306,14 @@ const char *agent_inbox_folder(const struct agent_inbox *inbox, size_t feed)
 static int put(struct agent_inbox *inbox, size_t feed, const struct agent_inbox_id *id, struct weir_view log)
 {
     char name[AGENT_INBOX_NAME_BYTES];
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     const struct stat stat = {.st_size = (off_t)log.size};
     agent_inbox_name(id, name);
     int rc = path_in(inbox->folders[feed], name, path);
     if (rc < 0) return rc;
     if (is_remembered(inbox, id) || access(path, F_OK) == 0) return WEIR_EEXIST;
     if (agent_inbox_bytes(inbox) + bytes_of(&stat) > inbox->bytes_most) return WEIR_EFULL;
-    rc = spool_file_replace(inbox->folders[feed], path, &log, 1, inbox->durable);
+    rc = weir_file_replace(inbox->folders[feed], path, &log, 1, inbox->durable);
     if (rc == 0) set_bytes(inbox, feed, inbox->bytes[feed] + bytes_of(&stat));
     return rc;
 }
@@ -329,8 +329,8 @@ int agent_inbox_put(struct agent_inbox *inbox, size_t feed, const struct agent_i
 void agent_inbox_drop(struct agent_inbox *inbox, size_t feed, const struct agent_inbox_id *id, bool damaged)
 {
     char name[AGENT_INBOX_NAME_BYTES];
-    char path[SPOOL_PATH_BYTES];
-    char aside[SPOOL_PATH_BYTES + sizeof ".damaged"];
+    char path[WEIR_PATH_BYTES];
+    char aside[WEIR_PATH_BYTES + sizeof ".damaged"];
     struct stat stat;
     agent_inbox_name(id, name);
     if (path_in(inbox->folders[feed], name, path) < 0) return;
@@ -349,22 +349,22 @@ void agent_inbox_drop(struct agent_inbox *inbox, size_t feed, const struct agent
 
 static void remove_leftover(void *ctx, const char *name, const struct stat *stat)
 {
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     bool stream = strncmp(name, STREAM_NAME, sizeof STREAM_NAME - 1) == 0;
     bool old = stat->st_mtim.tv_sec < weir_wall_ms() / 1000 - STREAM_LEFT_S;
-    if ((stream && old) || spool_file_is_leftover(name))
+    if ((stream && old) || weir_file_is_leftover(name))
         if (path_in(ctx, name, path) == 0) (void)unlink(path);
 }
 
 static int make_folders(struct agent_inbox *inbox)
 {
-    char root[SPOOL_PATH_BYTES];
-    char path[SPOOL_PATH_BYTES];
+    char root[WEIR_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     int rc = path_in(inbox->state, "push", root);
-    if (rc == 0) rc = spool_file_make_folder(root);
+    if (rc == 0) rc = weir_file_make_folder(root);
     for (size_t i = 0; rc == 0 && i < inbox->count; i++) {
         rc = path_in(root, inbox->names[i], path);
-        if (rc == 0) rc = spool_file_make_folder(path);
+        if (rc == 0) rc = weir_file_make_folder(path);
         if (rc < 0) break;
         inbox->folders[i] = weir_strdup(path);
         if (inbox->folders[i] == NULL) return WEIR_ENOMEM;
@@ -374,16 +374,16 @@ static int make_folders(struct agent_inbox *inbox)
         weir_free(listing.ids);
         set_bytes(inbox, i, listing.bytes);
     }
-    if (rc == 0 && inbox->durable) rc = spool_file_sync_folder(root);
-    if (rc == 0 && inbox->durable) rc = spool_file_sync_folder(inbox->state);
+    if (rc == 0 && inbox->durable) rc = weir_file_sync_folder(root);
+    if (rc == 0 && inbox->durable) rc = weir_file_sync_folder(inbox->state);
     return rc;
 }
 
 /** Logs of feeds that are configured no more wait for ever: say so. */
 static void tell_orphans(const struct agent_inbox *inbox)
 {
-    char root[SPOOL_PATH_BYTES];
-    char path[SPOOL_PATH_BYTES];
+    char root[WEIR_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     if (path_in(inbox->state, "push", root) < 0) return;
     DIR *folder = opendir(root);
     for (struct dirent *entry; folder != NULL && (entry = readdir(folder)) != NULL;) {
@@ -479,7 +479,7 @@ static int copy_stream(int in, int out, const char *feed, uint64_t bytes_most, s
     while ((got = read_block(in, block, STREAM_BYTES)) > 0) {
         const struct weir_view part = weir_view_of(block, (size_t)got);
         if (at + part.size > bytes_most) rc = WEIR_EFULL;
-        if (rc == 0) rc = spool_file_write_at(out, &part, 1, at);
+        if (rc == 0) rc = weir_file_write_at(out, &part, 1, at);
         if (rc < 0) break;
         at += part.size;
         weir_hash128(block, part.size, chain.block.bytes);
@@ -489,7 +489,7 @@ static int copy_stream(int in, int out, const char *feed, uint64_t bytes_most, s
     *id = chain.before;
     *ret_bytes = at;
     if (rc == 0 && got < 0) rc = (int)got;
-    if (rc == 0 && fsync(out) < 0) rc = spool_file_error(errno);
+    if (rc == 0 && fsync(out) < 0) rc = weir_file_error(errno);
     return rc;
 }
 
@@ -511,12 +511,12 @@ static int check_known(const char *state, const char *path, const struct agent_i
 /** What of @bytes_most is left by all that waits, of any feed. WEIR_EFULL: nothing. */
 static int room_in(const char *state, uint64_t bytes_most, uint64_t *ret)
 {
-    char root[SPOOL_PATH_BYTES];
-    char path[SPOOL_PATH_BYTES];
+    char root[WEIR_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     struct listing listing = {0};
     int rc = path_in(state, "push", root);
     DIR *folder = rc < 0 ? NULL : opendir(root);
-    if (folder == NULL) return rc < 0 ? rc : spool_file_error(errno);
+    if (folder == NULL) return rc < 0 ? rc : weir_file_error(errno);
     for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
         if (entry->d_name[0] != '.' && path_in(root, entry->d_name, path) == 0)
             (void)each_file(path, add_to_listing, &listing);
@@ -532,15 +532,15 @@ int agent_inbox_put_stream(const char *state, const char *feed, uint64_t bytes_m
 {
     char name[AGENT_INBOX_NAME_BYTES];
     char part_name[sizeof STREAM_NAME + AGENT_INBOX_NAME_BYTES];
-    char folder[SPOOL_PATH_BYTES];
-    char path[SPOOL_PATH_BYTES];
-    char part[SPOOL_PATH_BYTES];
+    char folder[WEIR_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
+    char part[WEIR_PATH_BYTES];
     struct stat owner;
     uint64_t room = 0;
     if (snprintf(folder, sizeof folder, "%s/push/%s", state, feed) >= (int)sizeof folder)
         return weir_why_set(why, WEIR_EPARAM, "state: %s: the path is too long", state);
     if (stat(folder, &owner) < 0)
-        return weir_why_set(why, spool_file_error(errno), "%s: %s: the agent makes it when it starts with this feed",
+        return weir_why_set(why, weir_file_error(errno), "%s: %s: the agent makes it when it starts with this feed",
                             folder, strerror(errno));
     int rc = room_in(state, bytes_most, &room);
     if (rc < 0) return weir_why_set(why, rc, "%s: %s", folder, weir_err_text(rc));
@@ -550,8 +550,8 @@ int agent_inbox_put_stream(const char *state, const char *feed, uint64_t bytes_m
     snprintf(part_name, sizeof part_name, STREAM_NAME "%s", name);
     rc = path_in(folder, part_name, part);
     int out = rc < 0 ? -1 : open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (out < 0) return weir_why_set(why, spool_file_error(errno), "%s: %s", part, strerror(errno));
-    if (geteuid() == 0 && fchown(out, owner.st_uid, owner.st_gid) < 0) rc = spool_file_error(errno);
+    if (out < 0) return weir_why_set(why, weir_file_error(errno), "%s: %s", part, strerror(errno));
+    if (geteuid() == 0 && fchown(out, owner.st_uid, owner.st_gid) < 0) rc = weir_file_error(errno);
     if (rc == 0) rc = copy_stream(fd, out, feed, room, &id, ret_bytes);
     close(out);
 
@@ -559,8 +559,8 @@ int agent_inbox_put_stream(const char *state, const char *feed, uint64_t bytes_m
     if (rc == 0) rc = path_in(folder, name, path);
     if (rc == 0 && *ret_bytes > 0) rc = check_known(state, path, &id);
     bool put = rc == 0 && *ret_bytes > 0;
-    if (put && rename(part, path) < 0) rc = spool_file_error(errno);
-    if (put && rc == 0) rc = spool_file_sync_folder(folder);
+    if (put && rename(part, path) < 0) rc = weir_file_error(errno);
+    if (put && rc == 0) rc = weir_file_sync_folder(folder);
     if (!put || rc < 0) unlink(part);
     if (rc == WEIR_EEXIST) return weir_why_set(why, rc, "the same was given to this feed before");
     if (rc < 0) return weir_why_set(why, rc, "%s: %s", folder, weir_err_text(rc));

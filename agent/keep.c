@@ -1,8 +1,8 @@
 #include "agent/keep.h"
 
 #include "agent/counters.h"
-#include "agent/spool_file.h"
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -19,7 +19,7 @@ static const char magic[MAGIC_BYTES + 1] = "WEIRTPL1"; /* the last byte is the v
 
 struct agent_keep {
     char *folder;
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     struct weir_metrics *metrics;
     pthread_t thread;
     bool started;
@@ -51,7 +51,7 @@ static void remember(struct agent_keep *keep, const struct weir_ip *sender, stru
 static int load(struct agent_keep *keep, int64_t now_ms)
 {
     struct weir_buf bytes = WEIR_BUF_INIT;
-    int rc = spool_file_load(keep->path, AGENT_KEEP_BYTES_MOST, &bytes);
+    int rc = weir_file_load(keep->path, AGENT_KEEP_BYTES_MOST, &bytes);
     struct weir_cursor c = weir_cursor_of(weir_buf_view(&bytes));
     const uint8_t *head = weir_cursor_take(&c, MAGIC_BYTES);
     bool is_ours = rc == 0 && head != NULL && memcmp(head, magic, MAGIC_BYTES) == 0;
@@ -146,7 +146,7 @@ static void write_file(struct agent_keep *keep, const struct weir_buf *bytes)
 {
     const struct weir_view part = weir_buf_view(bytes);
     int rc = bytes->failed ? WEIR_ENOMEM : bytes->size > AGENT_KEEP_BYTES_MOST ? WEIR_ELIMIT : 0;
-    if (rc == 0) rc = spool_file_replace(keep->folder, keep->path, &part, 1, true);
+    if (rc == 0) rc = weir_file_replace(keep->folder, keep->path, &part, 1, true);
     count(keep, rc == 0 ? AGENT_COUNT_templates_written : AGENT_COUNT_templates_not_written);
     if (rc < 0) weir_log(WEIR_LOG_WARN, "templates.not_written", "file=%s error=%s", keep->path, weir_err_text(rc));
 }

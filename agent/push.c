@@ -3,8 +3,8 @@
 #include "agent/counters.h"
 #include "agent/feed/firehose.h"
 #include "agent/feed/gzip.h"
-#include "agent/spool_file.h"
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/http/server.h"
@@ -63,16 +63,16 @@ static void wipe_keys(struct keys *keys)
 }
 
 /** The file that the service manager hands out under the same name, else the one at @path. */
-static int find_keys(const char *path, char ret[SPOOL_PATH_BYTES])
+static int find_keys(const char *path, char ret[WEIR_PATH_BYTES])
 {
     const char *folder = getenv("CREDENTIALS_DIRECTORY");
     const char *slash = strrchr(path, '/');
     struct stat found;
-    int size = folder == NULL ? SPOOL_PATH_BYTES
-                              : snprintf(ret, SPOOL_PATH_BYTES, "%s/%s", folder, slash == NULL ? path : slash + 1);
-    if (size > 0 && size < SPOOL_PATH_BYTES && stat(ret, &found) == 0) return 0;
-    size = snprintf(ret, SPOOL_PATH_BYTES, "%s", path);
-    return size < SPOOL_PATH_BYTES ? 0 : WEIR_EPARAM;
+    int size = folder == NULL ? WEIR_PATH_BYTES
+                              : snprintf(ret, WEIR_PATH_BYTES, "%s/%s", folder, slash == NULL ? path : slash + 1);
+    if (size > 0 && size < WEIR_PATH_BYTES && stat(ret, &found) == 0) return 0;
+    size = snprintf(ret, WEIR_PATH_BYTES, "%s", path);
+    return size < WEIR_PATH_BYTES ? 0 : WEIR_EPARAM;
 }
 
 static int parse_keys(struct keys *keys, const char *path, struct weir_why *why)
@@ -98,14 +98,14 @@ static int parse_keys(struct keys *keys, const char *path, struct weir_why *why)
 
 static int read_keys(const char *configured, struct keys *keys, struct weir_why *why)
 {
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     struct stat found;
     *keys = (struct keys){.count = 0};
     int rc = find_keys(configured, path);
-    if (rc == 0 && stat(path, &found) < 0) rc = spool_file_error(errno);
+    if (rc == 0 && stat(path, &found) < 0) rc = weir_file_error(errno);
     if (rc == 0 && (found.st_mode & S_IRWXO) != 0)
         return weir_why_set(why, WEIR_EDENIED, "push_keys: %s is open to everybody: chmod 0640", path);
-    if (rc == 0) rc = spool_file_load(path, KEYS_BYTES_MOST, &keys->text);
+    if (rc == 0) rc = weir_file_load(path, KEYS_BYTES_MOST, &keys->text);
     if (rc < 0) return weir_why_set(why, rc, "push_keys: %s: %s", path, weir_err_text(rc));
     return parse_keys(keys, path, why);
 }

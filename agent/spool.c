@@ -31,7 +31,7 @@ enum {
 static int write_identity(struct agent_spool *spool, uint64_t inc, const struct spool_base *base)
 {
     uint8_t bytes[IDENTITY_BYTES] = {0};
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     weir_store_u32le(bytes, IDENTITY_MAGIC);
     weir_store_u32le(bytes + 8, IDENTITY_VERSION);
     weir_store_u64le(bytes + 16, inc);
@@ -45,16 +45,16 @@ static int write_identity(struct agent_spool *spool, uint64_t inc, const struct 
     weir_store_u32le(bytes + 4, weir_crc32c(0, bytes + IDENTITY_CRC_FROM, IDENTITY_BYTES - IDENTITY_CRC_FROM));
     snprintf(path, sizeof path, "%s/identity", spool->dir);
     const struct weir_view part = weir_view_of(bytes, sizeof bytes);
-    return spool_file_replace(spool->dir, path, &part, 1, spool->conf.durable);
+    return weir_file_replace(spool->dir, path, &part, 1, spool->conf.durable);
 }
 
 /** WEIR_ENOTFOUND, WEIR_ECORRUPT, WEIR_EVERSION, WEIR_EIO. */
 static int read_identity(struct agent_spool *spool)
 {
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     struct weir_buf buf = WEIR_BUF_INIT;
     snprintf(path, sizeof path, "%s/identity", spool->dir);
-    int rc = spool_file_load(path, IDENTITY_BYTES, &buf);
+    int rc = weir_file_load(path, IDENTITY_BYTES, &buf);
     if (rc == WEIR_ELIMIT) rc = WEIR_ECORRUPT;
     if (rc == 0 && (buf.size != IDENTITY_BYTES || weir_load_u32le(buf.data) != IDENTITY_MAGIC)) rc = WEIR_ECORRUPT;
     if (rc == 0 && weir_load_u32le(buf.data + 4) !=
@@ -101,12 +101,12 @@ uint64_t agent_spool_inc(const struct agent_spool *spool)
 
 static int lock_folder(struct agent_spool *spool, struct weir_why *why)
 {
-    int rc = spool_file_make_folder(spool->dir);
+    int rc = weir_file_make_folder(spool->dir);
     if (rc < 0) return weir_why_set(why, rc, "cannot make the spool folder %s: %s", spool->dir, weir_err_text(rc));
 
     spool->dir_fd = open(spool->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (spool->dir_fd < 0) {
-        rc = spool_file_error(errno);
+        rc = weir_file_error(errno);
         return weir_why_set(why, rc, "cannot open the spool folder %s: %s", spool->dir, weir_err_text(rc));
     }
     if (flock(spool->dir_fd, LOCK_EX | LOCK_NB) < 0)
@@ -117,7 +117,7 @@ static int lock_folder(struct agent_spool *spool, struct weir_why *why)
 static int recover_lanes(struct agent_spool *spool, struct weir_why *why)
 {
     for (uint32_t shard = 0; shard < WEIR_SHARDS; shard++) {
-        char path[SPOOL_PATH_BYTES];
+        char path[WEIR_PATH_BYTES];
         struct spool_lane *lane = &spool->lane[shard];
         if (access(spool_folder_path(spool, shard, path), F_OK) < 0) continue;
 
@@ -215,7 +215,7 @@ static int put_record(struct agent_spool *spool, struct spool_lane *lane, struct
     struct spool_segment *last = &lane->segments[lane->segment_count - 1];
     const struct weir_view parts[] = {weir_view_of(head, sizeof head), header, body,
                                       weir_view_of(zeros, size - sizeof head - header.size - body.size)};
-    rc = spool_file_write_at(lane->fd, parts, 4, last->used);
+    rc = weir_file_write_at(lane->fd, parts, 4, last->used);
     if (rc < 0) {
         spool->stats.io_errors++;
         return rc;
@@ -254,9 +254,9 @@ static int append_data(struct agent_spool *spool, struct spool_lane *lane, const
                        struct weir_view encoded, struct weir_view body, uint32_t crc, uint64_t mark)
 {
     if (!lane->used) {
-        char path[SPOOL_PATH_BYTES];
-        int rc = spool_file_make_folder(spool_folder_path(spool, lane->shard, path));
-        if (rc == 0 && spool->conf.durable) rc = spool_file_sync_folder(spool->dir);
+        char path[WEIR_PATH_BYTES];
+        int rc = weir_file_make_folder(spool_folder_path(spool, lane->shard, path));
+        if (rc == 0 && spool->conf.durable) rc = weir_file_sync_folder(spool->dir);
         if (rc < 0) return rc;
         lane->used = true;
     }
@@ -393,7 +393,7 @@ static int read_payload(struct agent_spool *spool, const struct spool_lane *lane
     weir_buf_clear(&spool->payload);
     uint8_t *bytes = weir_buf_reserve(&spool->payload, size + 1);
     if (bytes == NULL) return WEIR_ENOMEM;
-    int rc = spool_file_read_at(lane->reading.fd, bytes, size, at + SPOOL_HEAD_BYTES);
+    int rc = weir_file_read_at(lane->reading.fd, bytes, size, at + SPOOL_HEAD_BYTES);
     if (rc == WEIR_ESHORT) return WEIR_ECORRUPT;
     if (rc < 0) return rc;
     struct weir_view header = weir_view_of(bytes, record->header_bytes);
@@ -509,8 +509,8 @@ void agent_spool_checkpoint(struct agent_spool *spool)
 static int write_poison(struct agent_spool *spool, const struct spool_lane *lane)
 {
     uint8_t bytes[16 + SPOOL_POISON_MOST * 8] = {0};
-    char folder[SPOOL_PATH_BYTES];
-    char path[SPOOL_PATH_BYTES];
+    char folder[WEIR_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     size_t size = 16 + (size_t)lane->poison_count * 8;
     weir_store_u32le(bytes, POISON_MAGIC);
     weir_store_u32le(bytes + 8, lane->poison_count);
@@ -518,16 +518,16 @@ static int write_poison(struct agent_spool *spool, const struct spool_lane *lane
         weir_store_u64le(bytes + 16 + (size_t)i * 8, lane->poison[i]);
     weir_store_u32le(bytes + 4, weir_crc32c(0, bytes + 8, size - 8));
     const struct weir_view part = weir_view_of(bytes, size);
-    return spool_file_replace(spool_folder_path(spool, lane->shard, folder),
-                              spool_lane_path(spool, lane->shard, "poison", path), &part, 1, spool->conf.durable);
+    return weir_file_replace(spool_folder_path(spool, lane->shard, folder),
+                             spool_lane_path(spool, lane->shard, "poison", path), &part, 1, spool->conf.durable);
 }
 
 void spool_read_poison(struct agent_spool *spool, struct spool_lane *lane)
 {
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     struct weir_buf buf = WEIR_BUF_INIT;
     lane->poison_count = 0;
-    int rc = spool_file_load(spool_lane_path(spool, lane->shard, "poison", path), 16 + SPOOL_POISON_MOST * 8, &buf);
+    int rc = weir_file_load(spool_lane_path(spool, lane->shard, "poison", path), 16 + SPOOL_POISON_MOST * 8, &buf);
     if (rc == 0 && buf.size >= 16 && weir_load_u32le(buf.data) == POISON_MAGIC &&
         weir_load_u32le(buf.data + 4) == weir_crc32c(0, buf.data + 8, buf.size - 8)) {
         uint32_t count = weir_load_u32le(buf.data + 8);

@@ -10,29 +10,29 @@
 
 enum { SEGMENTS_LEAST = 8 };
 
-const char *spool_folder_path(const struct agent_spool *spool, uint32_t shard, char out[SPOOL_PATH_BYTES])
+const char *spool_folder_path(const struct agent_spool *spool, uint32_t shard, char out[WEIR_PATH_BYTES])
 {
-    snprintf(out, SPOOL_PATH_BYTES, "%s/lane-%03" PRIu32, spool->dir, shard);
+    snprintf(out, WEIR_PATH_BYTES, "%s/lane-%03" PRIu32, spool->dir, shard);
     return out;
 }
 
 const char *spool_lane_path(const struct agent_spool *spool, uint32_t shard, const char *name,
-                            char out[SPOOL_PATH_BYTES])
+                            char out[WEIR_PATH_BYTES])
 {
-    snprintf(out, SPOOL_PATH_BYTES, "%s/lane-%03" PRIu32 "/%s", spool->dir, shard, name);
+    snprintf(out, WEIR_PATH_BYTES, "%s/lane-%03" PRIu32 "/%s", spool->dir, shard, name);
     return out;
 }
 
 const char *spool_segment_path(const struct agent_spool *spool, uint32_t shard, uint64_t first,
-                               char out[SPOOL_PATH_BYTES])
+                               char out[WEIR_PATH_BYTES])
 {
-    snprintf(out, SPOOL_PATH_BYTES, "%s/lane-%03" PRIu32 "/%020" PRIu64 ".seg", spool->dir, shard, first);
+    snprintf(out, WEIR_PATH_BYTES, "%s/lane-%03" PRIu32 "/%020" PRIu64 ".seg", spool->dir, shard, first);
     return out;
 }
 
-const char *spool_quarantine_path(const struct agent_spool *spool, const char *name, char out[SPOOL_PATH_BYTES])
+const char *spool_quarantine_path(const struct agent_spool *spool, const char *name, char out[WEIR_PATH_BYTES])
 {
-    snprintf(out, SPOOL_PATH_BYTES, "%s/quarantine/%s", spool->dir, name);
+    snprintf(out, WEIR_PATH_BYTES, "%s/quarantine/%s", spool->dir, name);
     return out;
 }
 
@@ -103,10 +103,10 @@ static int64_t segment_of(const struct spool_lane *lane, uint64_t seq)
 static int go_to_segment(struct agent_spool *spool, struct spool_lane *lane, struct spool_cursor *cursor,
                          const struct spool_segment *segment)
 {
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     spool_cursor_close(cursor);
     int fd = open(spool_segment_path(spool, lane->shard, segment->first, path), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return errno == ENOENT ? WEIR_ECORRUPT : spool_file_error(errno);
+    if (fd < 0) return errno == ENOENT ? WEIR_ECORRUPT : weir_file_error(errno);
     *cursor = (struct spool_cursor){.fd = fd, .segment = segment->first, .first = segment->first};
     return 0;
 }
@@ -129,7 +129,7 @@ int spool_lane_find(struct agent_spool *spool, struct spool_lane *lane, struct s
     for (;;) {
         uint8_t head[SPOOL_HEAD_BYTES];
         if (cursor->at >= segment->used) return WEIR_ECORRUPT;
-        int rc = spool_file_read_at(cursor->fd, head, sizeof head, cursor->at);
+        int rc = weir_file_read_at(cursor->fd, head, sizeof head, cursor->at);
         if (rc == WEIR_ESHORT) return WEIR_ECORRUPT;
         if (rc < 0) return rc;
         if (spool_record_decode(head, ret) < 0) return WEIR_ECORRUPT;
@@ -233,15 +233,15 @@ int spool_loss_write(struct agent_spool *spool, const struct weir_batch_header *
 {
     static const uint8_t zeros[SPOOL_ALIGN];
     uint8_t head[SPOOL_HEAD_BYTES];
-    char folder[SPOOL_PATH_BYTES];
-    char path[SPOOL_PATH_BYTES];
+    char folder[WEIR_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     int rc = spool_loss_record(spool, loss, record->last, record);
     if (rc < 0) return rc;
     spool_record_encode(record, head);
     *size = spool_record_size(record);
     const struct weir_view parts[] = {weir_view_of(head, sizeof head), weir_buf_view(&spool->loss),
                                       weir_view_of(zeros, *size - sizeof head - spool->loss.size)};
-    return spool_file_replace(spool_folder_path(spool, record->shard, folder),
-                              spool_segment_path(spool, record->shard, record->first, path), parts, 3,
-                              spool->conf.durable);
+    return weir_file_replace(spool_folder_path(spool, record->shard, folder),
+                             spool_segment_path(spool, record->shard, record->first, path), parts, 3,
+                             spool->conf.durable);
 }

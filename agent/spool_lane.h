@@ -6,8 +6,8 @@
 #define WEIR_AGENT_SPOOL_LANE_H
 
 #include "agent/spool.h"
-#include "agent/spool_file.h"
 #include "agent/spool_record.h"
+#include "common/base/file.h"
 
 enum { SPOOL_POISON_MOST = 64, SPOOL_YOUNG = 64 };
 
@@ -96,12 +96,12 @@ struct agent_spool {
 };
 
 /* Paths; each returns @out. */
-const char *spool_folder_path(const struct agent_spool *spool, uint32_t shard, char out[SPOOL_PATH_BYTES]);
+const char *spool_folder_path(const struct agent_spool *spool, uint32_t shard, char out[WEIR_PATH_BYTES]);
 const char *spool_lane_path(const struct agent_spool *spool, uint32_t shard, const char *name,
-                            char out[SPOOL_PATH_BYTES]);
+                            char out[WEIR_PATH_BYTES]);
 const char *spool_segment_path(const struct agent_spool *spool, uint32_t shard, uint64_t first,
-                               char out[SPOOL_PATH_BYTES]);
-const char *spool_quarantine_path(const struct agent_spool *spool, const char *name, char out[SPOOL_PATH_BYTES]);
+                               char out[WEIR_PATH_BYTES]);
+const char *spool_quarantine_path(const struct agent_spool *spool, const char *name, char out[WEIR_PATH_BYTES]);
 
 /** Forget what is in memory of the lane: close its files, free its segments. */
 void spool_lane_close(struct spool_lane *lane);

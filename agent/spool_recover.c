@@ -60,9 +60,9 @@ struct scan {
 
 static bool quarantine_has_room(struct agent_spool *spool)
 {
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     spool->stats.quarantined++;
-    if (spool_file_make_folder(spool_quarantine_path(spool, "", path)) < 0) return false;
+    if (weir_file_make_folder(spool_quarantine_path(spool, "", path)) < 0) return false;
     DIR *folder = opendir(path);
     if (folder == NULL) return false;
     int count = 0;
@@ -74,18 +74,18 @@ static bool quarantine_has_room(struct agent_spool *spool)
 
 void spool_quarantine_link(struct agent_spool *spool, const char *path, const char *name)
 {
-    char to[SPOOL_PATH_BYTES];
+    char to[WEIR_PATH_BYTES];
     if (!quarantine_has_room(spool)) return;
     if (link(path, spool_quarantine_path(spool, name, to)) < 0 && errno != EEXIST) spool->stats.io_errors++;
 }
 
 void spool_quarantine_write(struct agent_spool *spool, const char *name, const struct weir_view *parts, size_t count)
 {
-    char folder[SPOOL_PATH_BYTES];
-    char path[SPOOL_PATH_BYTES];
+    char folder[WEIR_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     if (!quarantine_has_room(spool)) return;
     spool_quarantine_path(spool, "", folder);
-    if (spool_file_replace(folder, spool_quarantine_path(spool, name, path), parts, count, spool->conf.durable) < 0)
+    if (weir_file_replace(folder, spool_quarantine_path(spool, name, path), parts, count, spool->conf.durable) < 0)
         spool->stats.io_errors++;
 }
 
@@ -93,14 +93,14 @@ void spool_quarantine_write(struct agent_spool *spool, const char *name, const s
 
 static void read_ack(struct agent_spool *spool, struct spool_lane *lane)
 {
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     lane->ack_generation = 0;
     int fd = open(spool_lane_path(spool, lane->shard, "ack", path), O_RDONLY | O_CLOEXEC);
     if (fd < 0) return;
     for (uint64_t slot = 0; slot < 2; slot++) {
         uint8_t bytes[SPOOL_ACK_BYTES];
         struct spool_ack ack;
-        if (spool_file_read_at(fd, bytes, sizeof bytes, slot * SPOOL_ACK_APART) < 0) continue;
+        if (weir_file_read_at(fd, bytes, sizeof bytes, slot * SPOOL_ACK_APART) < 0) continue;
         if (!spool_ack_decode(bytes, &ack) || ack.generation <= lane->ack_generation) continue;
         lane->ack_generation = ack.generation;
         if (ack.acked < lane->acked) continue; /* we know better: the lane is being repaired while in use */
@@ -118,19 +118,19 @@ static int by_first(const void *a, const void *b)
     return left->first < right->first ? -1 : left->first > right->first;
 }
 
-/** List the segment files, oldest first; remove what spool_file_replace left behind. */
+/** List the segment files, oldest first; remove what weir_file_replace left behind. */
 static int list_files(struct scan *scan)
 {
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     DIR *folder = opendir(spool_folder_path(scan->spool, scan->lane->shard, path));
-    if (folder == NULL) return spool_file_error(errno);
+    if (folder == NULL) return weir_file_error(errno);
     size_t room = 0;
     int rc = 0;
     const struct dirent *entry;
     while (rc == 0 && (entry = readdir(folder)) != NULL) {
         struct file file = {0};
         char rest[8] = "";
-        if (spool_file_is_leftover(entry->d_name)) {
+        if (weir_file_is_leftover(entry->d_name)) {
             unlinkat(dirfd(folder), entry->d_name, 0);
             continue;
         }
@@ -172,7 +172,7 @@ static int record_at(struct scan *scan, int fd, const struct file *file, uint64_
 {
     uint8_t head[SPOOL_HEAD_BYTES];
     if (at + sizeof head > file->size) return WEIR_ESHORT;
-    int rc = spool_file_read_at(fd, head, sizeof head, at);
+    int rc = weir_file_read_at(fd, head, sizeof head, at);
     if (rc == 0) rc = spool_record_decode(head, record);
     if (rc < 0) return rc;
     if (record->shard != scan->lane->shard) return WEIR_EFORMAT;
@@ -183,7 +183,7 @@ static int record_at(struct scan *scan, int fd, const struct file *file, uint64_
     weir_buf_clear(&scan->payload);
     uint8_t *bytes = weir_buf_reserve(&scan->payload, size + 1);
     if (bytes == NULL) return WEIR_ENOMEM;
-    rc = spool_file_read_at(fd, bytes, size, at + sizeof head);
+    rc = weir_file_read_at(fd, bytes, size, at + sizeof head);
     if (rc < 0) return rc;
     struct weir_view header = weir_view_of(bytes, record->header_bytes);
     struct weir_view body = weir_view_of(bytes + record->header_bytes, record->body_bytes);
@@ -206,7 +206,7 @@ static int search(struct scan *scan, int fd, const struct file *file, uint64_t f
     *rubbish = false;
     for (uint64_t begin = *at; begin < file->size; begin += sizeof block) {
         size_t size = file->size - begin < sizeof block ? (size_t)(file->size - begin) : sizeof block;
-        int rc = spool_file_read_at(fd, block, size, begin);
+        int rc = weir_file_read_at(fd, block, size, begin);
         if (rc < 0) return rc;
         for (size_t i = 0; i < size; i += SPOOL_ALIGN) {
             uint64_t word = 0;
@@ -237,12 +237,12 @@ static void count_waiting(struct spool_lane *lane, const struct spool_record *re
 static int scan_file(struct scan *scan, uint32_t index, uint64_t limit, uint64_t *covered)
 {
     struct file *file = &scan->files[index];
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     int fd = open(spool_segment_path(scan->spool, scan->lane->shard, file->first, path), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return spool_file_error(errno);
+    if (fd < 0) return weir_file_error(errno);
 
     struct stat stat;
-    int rc = fstat(fd, &stat) < 0 ? spool_file_error(errno) : 0;
+    int rc = fstat(fd, &stat) < 0 ? weir_file_error(errno) : 0;
     bool youngest = index + 1 == scan->file_count;
     uint64_t expected = file->first;
     uint64_t at = 0;
@@ -294,7 +294,7 @@ static int scan_lane(struct scan *scan)
     int rc = list_files(scan);
     if (rc < 0) return rc;
     for (size_t i = 0; i < scan->file_count; i++) {
-        char path[SPOOL_PATH_BYTES];
+        char path[WEIR_PATH_BYTES];
         if (scan->files[i].first > covered) {
             uint64_t limit = i + 1 < scan->file_count ? scan->files[i + 1].first : UINT64_MAX;
             rc = scan_file(scan, (uint32_t)i, limit, &covered);
@@ -303,7 +303,7 @@ static int scan_lane(struct scan *scan)
                 scan->runs[r].file = (uint32_t)kept;
             scan->files[kept++] = scan->files[i];
         } else if (unlink(spool_segment_path(scan->spool, scan->lane->shard, scan->files[i].first, path)) < 0) {
-            return spool_file_error(errno);
+            return weir_file_error(errno);
         }
     }
     scan->file_count = kept;
@@ -333,17 +333,17 @@ static bool is_sound(const struct scan *scan)
 
 static int copy_run(struct scan *scan, int from, const struct run *run)
 {
-    char folder[SPOOL_PATH_BYTES];
-    char path[SPOOL_PATH_BYTES];
+    char folder[WEIR_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     size_t size = (size_t)(run->end - run->at);
     uint8_t *bytes = weir_malloc(size);
     if (bytes == NULL) return WEIR_ENOMEM;
-    int rc = spool_file_read_at(from, bytes, size, run->at);
+    int rc = weir_file_read_at(from, bytes, size, run->at);
     const struct weir_view part = weir_view_of(bytes, size);
     if (rc == 0)
-        rc = spool_file_replace(spool_folder_path(scan->spool, scan->lane->shard, folder),
-                                spool_segment_path(scan->spool, scan->lane->shard, run->first, path), &part, 1,
-                                scan->spool->conf.durable);
+        rc = weir_file_replace(spool_folder_path(scan->spool, scan->lane->shard, folder),
+                               spool_segment_path(scan->spool, scan->lane->shard, run->first, path), &part, 1,
+                               scan->spool->conf.durable);
     weir_free(bytes);
     return rc;
 }
@@ -378,11 +378,11 @@ static int fill_gap(struct scan *scan, uint64_t first, uint64_t last, struct wei
 /** Give each run of a damaged file a file of its own; the first may take its place. */
 static int split_file(struct scan *scan, const struct file *file, const struct run *runs)
 {
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     char name[64];
     spool_segment_path(scan->spool, scan->lane->shard, file->first, path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return spool_file_error(errno);
+    if (fd < 0) return weir_file_error(errno);
 
     snprintf(name, sizeof name, "lane-%03" PRIu32 "-%020" PRIu64 ".seg", scan->lane->shard, file->first);
     spool_quarantine_link(scan->spool, path, name);
@@ -424,8 +424,8 @@ static int repair_file(struct scan *scan, size_t index, const struct run *runs, 
     }
     if (!damaged || replaced) return 0;
 
-    char path[SPOOL_PATH_BYTES];
-    return unlink(spool_segment_path(scan->spool, scan->lane->shard, file->first, path)) < 0 ? spool_file_error(errno)
+    char path[WEIR_PATH_BYTES];
+    return unlink(spool_segment_path(scan->spool, scan->lane->shard, file->first, path)) < 0 ? weir_file_error(errno)
                                                                                              : 0;
 }
 
@@ -489,11 +489,11 @@ static int cut_tail(struct scan *scan)
     struct spool_lane *lane = scan->lane;
     if (lane->segment_count == 0) return 0;
     struct spool_segment *last = &lane->segments[lane->segment_count - 1];
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     if (scan->files[scan->file_count - 1].torn) scan->spool->stats.torn_tails++;
     if (last->allocated == last->used) return 0;
     if (truncate(spool_segment_path(scan->spool, lane->shard, last->first, path), (off_t)last->used) < 0)
-        return spool_file_error(errno);
+        return weir_file_error(errno);
     last->allocated = last->used;
     return 0;
 }

@@ -50,12 +50,12 @@ int spool_lane_sync(struct agent_spool *spool, struct spool_lane *lane)
     int rc = 0;
     bool dirty = lane->next != lane->synced;
     if (spool->conf.durable && lane->fd >= 0 && dirty) {
-        if (fdatasync(lane->fd) < 0) rc = spool_file_error(errno);
+        if (fdatasync(lane->fd) < 0) rc = weir_file_error(errno);
         spool->stats.syncs++;
     }
     if (rc == 0 && spool->conf.durable && lane->folder_dirty) {
-        char path[SPOOL_PATH_BYTES];
-        rc = spool_file_sync_folder(spool_folder_path(spool, lane->shard, path));
+        char path[WEIR_PATH_BYTES];
+        rc = weir_file_sync_folder(spool_folder_path(spool, lane->shard, path));
     }
     if (rc < 0) {
         take_back(spool, lane);
@@ -77,15 +77,15 @@ void spool_lane_note_synced(struct spool_lane *lane)
 void spool_lane_checkpoint(struct agent_spool *spool, struct spool_lane *lane, bool durable)
 {
     uint8_t slot[SPOOL_ACK_BYTES];
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     const struct spool_ack ack = {
         .generation = lane->ack_generation + 1, .acked = lane->acked, .cum = lane->acked_cum, .mark = lane->acked_mark};
     spool_ack_encode(&ack, slot);
     int fd = open(spool_lane_path(spool, lane->shard, "ack", path), O_WRONLY | O_CREAT | O_CLOEXEC, FILE_MODE);
-    int rc = fd < 0 ? spool_file_error(errno) : 0;
+    int rc = fd < 0 ? weir_file_error(errno) : 0;
     if (rc == 0) {
         const struct weir_view part = weir_view_of(slot, sizeof slot);
-        rc = spool_file_write_at(fd, &part, 1, ack.generation % 2 * SPOOL_ACK_APART);
+        rc = weir_file_write_at(fd, &part, 1, ack.generation % 2 * SPOOL_ACK_APART);
         if (rc == 0 && durable && spool->conf.durable && fdatasync(fd) < 0) rc = WEIR_EIO;
         close(fd);
     }
@@ -109,7 +109,7 @@ static void forget_segments(struct spool_lane *lane, uint32_t from, uint32_t cou
 static void remove_segments(struct agent_spool *spool, struct spool_lane *lane, uint32_t from, uint32_t count)
 {
     for (uint32_t i = from; i < from + count; i++) {
-        char path[SPOOL_PATH_BYTES];
+        char path[WEIR_PATH_BYTES];
         if (lane->reading.segment == lane->segments[i].first) spool_cursor_close(&lane->reading);
         if (lane->acking.segment == lane->segments[i].first) spool_cursor_close(&lane->acking);
         if (unlink(spool_segment_path(spool, lane->shard, lane->segments[i].first, path)) < 0) spool->stats.io_errors++;
@@ -137,10 +137,10 @@ static int begin_segment(struct agent_spool *spool, struct spool_lane *lane)
     }
     struct spool_segment *last = lane->segment_count > 0 ? &lane->segments[lane->segment_count - 1] : NULL;
     bool again = last != NULL && last->first == lane->next; /* it was begun before, and is empty */
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     int fd = open(spool_segment_path(spool, lane->shard, lane->next, path), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC,
                   FILE_MODE);
-    if (fd < 0) return spool_file_error(errno);
+    if (fd < 0) return weir_file_error(errno);
 
     const struct spool_segment segment = {.first = lane->next, .before = lane->cum};
     if (again) {
@@ -193,7 +193,7 @@ static int grow_segment(struct agent_spool *spool, struct spool_lane *lane, uint
     if (!force && is_over(spool, more)) return WEIR_EFULL;
 
     int error = posix_fallocate(lane->fd, (off_t)last->allocated, (off_t)more);
-    if (error != 0) return spool_file_error(error);
+    if (error != 0) return weir_file_error(error);
     last->allocated = upto;
     return 0;
 }
@@ -260,7 +260,7 @@ static int add_up(struct agent_spool *spool, struct spool_lane *lane, uint64_t f
         weir_buf_clear(&spool->payload);
         uint8_t *bytes = weir_buf_reserve(&spool->payload, record.header_bytes);
         if (bytes == NULL) return WEIR_ENOMEM;
-        rc = spool_file_read_at(lane->reading.fd, bytes, record.header_bytes, at + SPOOL_HEAD_BYTES);
+        rc = weir_file_read_at(lane->reading.fd, bytes, record.header_bytes, at + SPOOL_HEAD_BYTES);
         if (rc == 0) rc = weir_batch_header_decode(weir_view_of(bytes, record.header_bytes), &header);
         if (rc == 0) spool_loss_add(loss, any, &header);
         if (record.kind == WEIR_RECORD_DATA && !spool_lane_is_poison(lane, record.first)) {
@@ -319,7 +319,7 @@ static int insert_segment(struct spool_lane *lane, uint32_t index)
 static void shorten_segment(struct agent_spool *spool, struct spool_lane *lane, uint32_t index, uint64_t kept)
 {
     struct spool_segment *segment = &lane->segments[index];
-    char path[SPOOL_PATH_BYTES];
+    char path[WEIR_PATH_BYTES];
     segment->used = kept;
     if (truncate(spool_segment_path(spool, lane->shard, segment->first, path), (off_t)kept) == 0)
         segment->allocated = kept;

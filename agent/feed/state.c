@@ -1,6 +1,6 @@
 #include "agent/feed/state.h"
 
-#include "agent/spool_file.h"
+#include "common/base/file.h"
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 
@@ -100,7 +100,7 @@ int feed_state_init(struct feed_state *state, const char *folder, bool durable)
     snprintf(state->path, size, "%s/feeds", folder);
 
     struct weir_buf buf = WEIR_BUF_INIT;
-    int rc = spool_file_load(state->path, HEAD_BYTES + (size_t)FEED_FILES_MOST * FILE_BYTES, &buf);
+    int rc = weir_file_load(state->path, HEAD_BYTES + (size_t)FEED_FILES_MOST * FILE_BYTES, &buf);
     if (rc == 0) rc = decode(state, weir_buf_view(&buf));
     if (rc == WEIR_ELIMIT) rc = WEIR_ECORRUPT;
     weir_buf_fini(&buf);
@@ -142,7 +142,7 @@ int feed_state_save(struct feed_state *state)
     }
     weir_store_u32le(bytes + 4, weir_crc32c(0, bytes + 8, size - 8));
     const struct weir_view part = weir_view_of(bytes, size);
-    int rc = spool_file_replace(state->folder, state->path, &part, 1, state->durable);
+    int rc = weir_file_replace(state->folder, state->path, &part, 1, state->durable);
     weir_free(bytes);
     return rc;
 }

@@ -1,6 +1,7 @@
 #include "common/daemon/cluster_follow.h"
 
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/cluster/entry.h"
@@ -9,7 +10,6 @@
 #include "common/daemon/program.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -88,13 +88,12 @@ static void read_cache(struct weir_follow *follow)
     struct weir_buf text = WEIR_BUF_INIT;
     struct weir_why why = {""};
     char quoted[600];
-    int fd = open(follow->cache, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT) return;
-    uint8_t *at = fd < 0 ? NULL : weir_buf_reserve(&text, CACHE_MOST);
-    ssize_t got = at == NULL ? -1 : read(fd, at, CACHE_MOST);
-    if (fd >= 0) close(fd);
-    int rc = got < 0 ? weir_why_set(&why, WEIR_EIO, "%s", strerror(errno)) : 0;
-    if (rc == 0) rc = weir_entries_parse(weir_view_of(at, (size_t)got), follow->taken, &why);
+    int rc = weir_file_load(follow->cache, CACHE_MOST, &text);
+    if (rc == WEIR_ENOTFOUND) return;
+    if (rc < 0)
+        weir_why_set(&why, rc, "%s", weir_err_text(rc));
+    else
+        rc = weir_entries_parse(weir_buf_view(&text), follow->taken, &why);
     weir_buf_fini(&text);
     if (rc == 0) {
         weir_log(WEIR_LOG_WARN, "map.from_cache", "file=%s", follow->cache);
@@ -105,37 +104,35 @@ static void read_cache(struct weir_follow *follow)
              weir_log_quote(why.text, quoted, sizeof quoted));
 }
 
-/** Whole or not at all: beside it, synced, and then in its place. */
-static int replace_file(const char *path, struct weir_view text)
+/** Put the map into its file, whole or not at all. */
+static int replace_cache(const struct weir_follow *follow)
 {
-    char beside[4096];
-    if ((size_t)snprintf(beside, sizeof beside, "%s.new", path) >= sizeof beside) return ENAMETOOLONG;
-    int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-    if (fd < 0) return errno;
-    ssize_t put = write(fd, text.data, text.size);
-    int error = put == (ssize_t)text.size ? 0 : put < 0 ? errno : ENOSPC;
-    if (error == 0 && fsync(fd) < 0) error = errno;
-    close(fd);
-    if (error == 0 && rename(beside, path) < 0) error = errno;
-    if (error != 0) unlink(beside);
-    return error;
+    char folder[WEIR_PATH_BYTES];
+    struct weir_buf text = WEIR_BUF_INIT;
+    const char *slash = strrchr(follow->cache, '/');
+    if (slash == NULL)
+        snprintf(folder, sizeof folder, ".");
+    else
+        snprintf(folder, sizeof folder, "%.*s", (int)(slash - follow->cache) + 1, follow->cache);
+    weir_entries_print(follow->taken, &text);
+    const struct weir_view part = weir_buf_view(&text);
+    int rc = text.failed ? WEIR_ENOMEM : weir_file_replace(folder, follow->cache, &part, 1, true);
+    weir_buf_fini(&text);
+    return rc;
 }
 
 static void write_cache(struct weir_follow *follow)
 {
-    struct weir_buf text = WEIR_BUF_INIT;
-    weir_entries_print(follow->taken, &text);
-    int error = text.failed ? ENOMEM : replace_file(follow->cache, weir_buf_view(&text));
-    weir_buf_fini(&text);
-    follow->cache_due = error != 0;
-    if (error == 0) {
+    int rc = replace_cache(follow);
+    follow->cache_due = rc < 0;
+    if (rc == 0) {
         follow->cache_failed = false;
         return;
     }
     weir_metrics_add(follow->metrics, WEIR_DAEMON_COUNT_map_cache_errors, 1);
     if (!follow->cache_failed)
         weir_log(WEIR_LOG_WARN, "map.cache_unwritten", "file=%s reason=\"%s\" action=\"try again\"", follow->cache,
-                 strerror(error));
+                 weir_err_text(rc));
     follow->cache_failed = true;
 }
 

@@ -2,7 +2,7 @@
 #include "agent/keep.h"
 
 #include "agent/counters.h"
-#include "agent/spool_file.h"
+#include "common/base/file.h"
 #include "tests/support/cmocka.h"
 #include "tests/support/folder.h"
 #include "tests/support/input.h"
@@ -163,11 +163,11 @@ static void a_damaged_file_costs_what_is_damaged_and_nothing_else(void **state)
     char path[FOLDER_BYTES + 16];
     snprintf(path, sizeof path, "%s/templates", folder);
     struct weir_buf whole = WEIR_BUF_INIT;
-    assert_int_equal(spool_file_load(path, 1 << 20, &whole), 0);
+    assert_int_equal(weir_file_load(path, 1 << 20, &whole), 0);
     for (size_t at = 0; at < whole.size; at++) {
         whole.data[at] ^= 0x55;
         struct weir_view part = weir_buf_view(&whole);
-        assert_int_equal(spool_file_replace(folder, path, &part, 1, false), 0);
+        assert_int_equal(weir_file_replace(folder, path, &part, 1, false), 0);
         whole.data[at] ^= 0x55;
         start(now_ms);
         for (int i = 1; i <= 3; i++) {

@@ -1,6 +1,6 @@
 #include "agent/spool.h"
-#include "agent/spool_file.h"
 #include "agent/spool_record.h"
+#include "common/base/file.h"
 #include "common/base/mem.h"
 #include "common/wire/batch.h"
 #include "tests/support/folder.h"
@@ -174,7 +174,7 @@ static void segment_path(uint64_t first, char out[4096])
 static struct weir_buf load(const char *path)
 {
     struct weir_buf buf = WEIR_BUF_INIT;
-    assert_int_equal(spool_file_load(path, 64 << 20, &buf), 0);
+    assert_int_equal(weir_file_load(path, 64 << 20, &buf), 0);
     return buf;
 }
 
@@ -881,7 +881,7 @@ static void numbers_and_sums_survive_when_all_records_are_gone(void **state)
     struct weir_buf last = WEIR_BUF_INIT;
     char path[4096];
     segment_path(11, path);
-    assert_int_equal(spool_file_load(path, 1 << 20, &last), 0);
+    assert_int_equal(weir_file_load(path, 1 << 20, &last), 0);
     assert_int_equal(last.size, 0); /* no record is left that tells the sums */
     weir_buf_fini(&last);
 

@@ -1,4 +1,4 @@
-#include "agent/spool_file.h"
+#include "common/base/file.h"
 
 #include "common/base/err.h"
 
@@ -14,7 +14,7 @@ enum { PARTS_MOST = 4, FOLDER_MODE = 0700, FILE_MODE = 0600 };
 
 #define LEFTOVER ".tmp"
 
-int spool_file_error(int error)
+int weir_file_error(int error)
 {
     switch (error) {
     case ENOSPC:
@@ -28,13 +28,13 @@ int spool_file_error(int error)
     }
 }
 
-int spool_file_read_at(int fd, void *out, size_t size, uint64_t at)
+int weir_file_read_at(int fd, void *out, size_t size, uint64_t at)
 {
     uint8_t *to = out;
     while (size > 0) {
         ssize_t got = pread(fd, to, size, (off_t)at);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return spool_file_error(errno);
+        if (got < 0) return weir_file_error(errno);
         if (got == 0) return WEIR_ESHORT;
         to += got;
         at += (uint64_t)got;
@@ -43,7 +43,7 @@ int spool_file_read_at(int fd, void *out, size_t size, uint64_t at)
     return 0;
 }
 
-int spool_file_write_at(int fd, const struct weir_view *parts, size_t count, uint64_t at)
+int weir_file_write_at(int fd, const struct weir_view *parts, size_t count, uint64_t at)
 {
     assert(count <= PARTS_MOST);
     struct iovec io[PARTS_MOST];
@@ -60,7 +60,7 @@ int spool_file_write_at(int fd, const struct weir_view *parts, size_t count, uin
     while (left > 0) {
         ssize_t put = pwritev(fd, first, (int)(io + count - first), (off_t)at);
         if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return spool_file_error(errno);
+        if (put < 0) return weir_file_error(errno);
         at += (uint64_t)put;
         left -= (size_t)put;
         size_t done = (size_t)put;
@@ -75,38 +75,38 @@ int spool_file_write_at(int fd, const struct weir_view *parts, size_t count, uin
     return 0;
 }
 
-int spool_file_sync_folder(const char *path)
+int weir_file_sync_folder(const char *path)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return spool_file_error(errno);
-    int rc = fsync(fd) < 0 ? spool_file_error(errno) : 0;
+    if (fd < 0) return weir_file_error(errno);
+    int rc = fsync(fd) < 0 ? weir_file_error(errno) : 0;
     close(fd);
     return rc;
 }
 
-int spool_file_replace(const char *folder, const char *path, const struct weir_view *parts, size_t count, bool durable)
+int weir_file_replace(const char *folder, const char *path, const struct weir_view *parts, size_t count, bool durable)
 {
-    char beside[SPOOL_PATH_BYTES];
+    char beside[WEIR_PATH_BYTES];
     int length = snprintf(beside, sizeof beside, "%s" LEFTOVER, path);
     if (length < 0 || (size_t)length >= sizeof beside) return WEIR_EIO;
 
     int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
-    if (fd < 0) return spool_file_error(errno);
-    int rc = spool_file_write_at(fd, parts, count, 0);
-    if (rc == 0 && durable && fsync(fd) < 0) rc = spool_file_error(errno);
-    if (close(fd) < 0 && rc == 0) rc = spool_file_error(errno);
-    if (rc == 0 && rename(beside, path) < 0) rc = spool_file_error(errno);
+    if (fd < 0) return weir_file_error(errno);
+    int rc = weir_file_write_at(fd, parts, count, 0);
+    if (rc == 0 && durable && fsync(fd) < 0) rc = weir_file_error(errno);
+    if (close(fd) < 0 && rc == 0) rc = weir_file_error(errno);
+    if (rc == 0 && rename(beside, path) < 0) rc = weir_file_error(errno);
     if (rc < 0) {
         unlink(beside);
         return rc;
     }
-    return durable ? spool_file_sync_folder(folder) : 0;
+    return durable ? weir_file_sync_folder(folder) : 0;
 }
 
-int spool_file_load(const char *path, size_t most, struct weir_buf *out)
+int weir_file_load(const char *path, size_t most, struct weir_buf *out)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return spool_file_error(errno);
+    if (fd < 0) return weir_file_error(errno);
     int rc = 0;
     for (;;) {
         enum { CHUNK = 65536 };
@@ -117,7 +117,7 @@ int spool_file_load(const char *path, size_t most, struct weir_buf *out)
         }
         ssize_t got = read(fd, at, CHUNK);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) rc = spool_file_error(errno);
+        if (got < 0) rc = weir_file_error(errno);
         if (got <= 0) break;
         weir_buf_commit(out, (size_t)got);
         if (out->size > most) {
@@ -129,13 +129,13 @@ int spool_file_load(const char *path, size_t most, struct weir_buf *out)
     return rc;
 }
 
-int spool_file_make_folder(const char *path)
+int weir_file_make_folder(const char *path)
 {
-    if (mkdir(path, FOLDER_MODE) < 0 && errno != EEXIST) return spool_file_error(errno);
+    if (mkdir(path, FOLDER_MODE) < 0 && errno != EEXIST) return weir_file_error(errno);
     return 0;
 }
 
-bool spool_file_is_leftover(const char *name)
+bool weir_file_is_leftover(const char *name)
 {
     size_t length = strlen(name);
     size_t ending = sizeof LEFTOVER - 1;
